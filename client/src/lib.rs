@@ -1,0 +1,1 @@
+//! tagma-client
