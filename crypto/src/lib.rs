@@ -1,1 +1,28 @@
-//! tagma-crypto
+//! What every other part of Tagma must agree on to the last byte: digests, the canonical encoding, keys,
+//! signatures and Merkle trees.
+//!
+//! - [`digest`]: SHA-256 with a domain and length-prefixed parts.
+//! - [`encode`]: the one canonical encoding, and the containers that messages are made of.
+//! - [`keys`]: Ed25519 public and secret keys, and the file a secret key is kept in.
+//! - [`signature`]: signing, and the one verification predicate, single and in batches.
+//! - [`merkle`]: RFC 6962 trees and inclusion proofs.
+//!
+//! Nothing here knows of replicas, views or accounts, and nothing here can be made to panic, or to allocate
+//! more than a constant times its input, by bytes that came from elsewhere.
+
+#![forbid(unsafe_code)]
+
+mod hexadecimal;
+mod point;
+
+pub mod digest;
+pub mod encode;
+pub mod keys;
+pub mod merkle;
+pub mod signature;
+
+pub use digest::{Digest, Hasher};
+pub use encode::{Blob, List, Text};
+pub use hexadecimal::ParseError;
+pub use keys::{KeyFileError, PublicKey, SecretKey};
+pub use signature::{Claim, Domain, Signature, verify, verify_batch};
