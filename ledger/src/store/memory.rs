@@ -1,0 +1,225 @@
+//! A store in memory that can lose power: the simulator's disk.
+
+use super::{Durability, Pairs, Store, StoreError, Table, Write, WriteBatch};
+use std::collections::BTreeMap;
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+type Key = (Table, Vec<u8>);
+
+#[derive(Default)]
+struct Inner {
+    records: BTreeMap<Key, Vec<u8>>,
+    /// For each batch not yet synced, oldest first, the previous values of what it changed, in the order of change.
+    undo: Vec<Vec<(Key, Option<Vec<u8>>)>>,
+}
+
+impl Inner {
+    fn set(&mut self, key: Key, value: Option<Vec<u8>>, undo: &mut Vec<(Key, Option<Vec<u8>>)>) {
+        let previous = match value {
+            Some(value) => self.records.insert(key.clone(), value),
+            None => self.records.remove(&key),
+        };
+        undo.push((key, previous));
+    }
+
+    fn apply(&mut self, batch: WriteBatch) {
+        let mut undo = Vec::with_capacity(batch.len());
+        for write in batch.0 {
+            match write {
+                Write::Put { table, key, value } => self.set((table, key), Some(value), &mut undo),
+                Write::Delete { table, key } => self.set((table, key), None, &mut undo),
+                Write::DeleteRange { table, from, to } => {
+                    // BTreeMap panics on an inverted range, the contract calls it empty.
+                    if from < to {
+                        let doomed: Vec<Key> = self
+                            .records
+                            .range((table, from)..(table, to))
+                            .map(|(key, _)| key.clone())
+                            .collect();
+                        for key in doomed {
+                            self.set(key, None, &mut undo);
+                        }
+                    }
+                }
+            }
+        }
+        self.undo.push(undo);
+    }
+}
+
+/// Sorted tables in memory. Clones share their contents, as two handles on one directory would.
+#[derive(Clone, Default)]
+pub struct MemoryStore(Arc<Mutex<Inner>>);
+
+impl MemoryStore {
+    /// An empty store.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The power fails: every batch written since the last synced one is lost.
+    pub fn crash(&self) {
+        self.crash_keeping(0);
+    }
+
+    /// The power fails, but the first `kept` of the batches that were not synced had reached the disk all the same.
+    /// Batches are lost whole, and only from the end.
+    pub fn crash_keeping(&self, kept: usize) {
+        let mut inner = self.lock();
+        while inner.undo.len() > kept {
+            let Some(batch) = inner.undo.pop() else { break };
+            for (key, previous) in batch.into_iter().rev() {
+                match previous {
+                    Some(value) => inner.records.insert(key, value),
+                    None => inner.records.remove(&key),
+                };
+            }
+        }
+        inner.undo.clear();
+    }
+
+    /// The number of batches a power failure would lose now.
+    #[must_use]
+    pub fn unsynced(&self) -> usize {
+        self.lock().undo.len()
+    }
+
+    // A panic elsewhere while the lock was held cannot leave a batch half applied in a way that matters: the store
+    // belongs to a process that is going down with that panic.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Store for MemoryStore {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.lock().records.get(&(table, key.to_vec())).cloned())
+    }
+
+    fn range(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+        reverse: bool,
+    ) -> Result<Pairs, StoreError> {
+        if to.is_some_and(|to| to <= from) {
+            return Ok(Vec::new());
+        }
+        let inner = self.lock();
+        let lower = Bound::Included((table, from.to_vec()));
+        let upper = to.map_or(Bound::Unbounded, |to| Bound::Excluded((table, to.to_vec())));
+        let copy = |((_, key), value): (&Key, &Vec<u8>)| (key.clone(), value.clone());
+        Ok(if reverse {
+            // Without `to` the range runs into the tables behind this one; they are passed over from the end.
+            inner
+                .records
+                .range((lower, upper))
+                .rev()
+                .skip_while(|((other, _), _)| *other != table)
+                .take_while(|((other, _), _)| *other == table)
+                .take(limit)
+                .map(copy)
+                .collect()
+        } else {
+            inner
+                .records
+                .range((lower, upper))
+                .take_while(|((other, _), _)| *other == table)
+                .take(limit)
+                .map(copy)
+                .collect()
+        })
+    }
+
+    fn write(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+        let mut inner = self.lock();
+        inner.apply(batch);
+        if durability == Durability::Synced {
+            inner.undo.clear();
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(
+        clippy::unwrap_used,
+        clippy::panic,
+        reason = "a failed expectation is a failed test"
+    )]
+
+    use super::*;
+    use crate::store::contract;
+
+    const T: Table = Table("test");
+
+    #[test]
+    fn passes_the_contract() {
+        contract::run_all(MemoryStore::new);
+    }
+
+    #[test]
+    fn passes_the_contract_of_reopening() {
+        let disk = MemoryStore::new();
+        contract::survives_reopening(|| {
+            disk.crash();
+            disk.clone()
+        });
+    }
+
+    fn put(store: &MemoryStore, key: &str, value: &str, durability: Durability) {
+        let mut batch = WriteBatch::new();
+        batch.put(T, key, value);
+        store.write(batch, durability).unwrap();
+    }
+
+    fn get(store: &MemoryStore, key: &str) -> Option<String> {
+        store
+            .get(T, key.as_bytes())
+            .unwrap()
+            .map(|value| String::from_utf8(value).unwrap())
+    }
+
+    #[test]
+    fn a_crash_loses_exactly_what_was_not_synced() {
+        let store = MemoryStore::new();
+        put(&store, "a", "1", Durability::Buffered);
+        put(&store, "b", "1", Durability::Synced);
+        put(&store, "a", "2", Durability::Buffered);
+        put(&store, "c", "1", Durability::Buffered);
+        let mut batch = WriteBatch::new();
+        batch.delete_range(T, "a", "c");
+        store.write(batch, Durability::Buffered).unwrap();
+        assert_eq!((get(&store, "a"), get(&store, "b")), (None, None));
+        store.crash();
+        assert_eq!(
+            get(&store, "a").as_deref(),
+            Some("1"),
+            "synced by the later synced write"
+        );
+        assert_eq!(get(&store, "b").as_deref(), Some("1"));
+        assert_eq!(get(&store, "c"), None);
+    }
+
+    #[test]
+    fn a_crash_may_keep_a_prefix_of_the_batches() {
+        for kept in 0..=4 {
+            let store = MemoryStore::new();
+            for n in 0..4 {
+                put(&store, &format!("k{n}"), "v", Durability::Buffered);
+                put(&store, "last", &n.to_string(), Durability::Buffered);
+            }
+            store.crash_keeping(2 * kept);
+            for n in 0..4 {
+                assert_eq!(get(&store, &format!("k{n}")).is_some(), n < kept);
+            }
+            assert_eq!(get(&store, "last"), kept.checked_sub(1).map(|n| n.to_string()));
+            assert_eq!(store.unsynced(), 0);
+        }
+    }
+}
