@@ -40,3 +40,66 @@ pub(crate) fn is_canonical_of_large_order(encoding: &[u8; 32]) -> bool {
     // Little endian, so compared from the last byte on.
     y.iter().rev().le(P_MINUS_ONE.iter().rev()) && !SMALL_ORDER.contains(&y)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::indexing_slicing, reason = "a test that fails is to stop at once")]
+
+    use std::collections::HashSet;
+
+    use curve25519_dalek::constants::EIGHT_TORSION;
+    use curve25519_dalek::edwards::CompressedEdwardsY;
+
+    use super::{SMALL_ORDER, is_canonical_of_large_order};
+
+    /// What the checks must find, by decompressing: `None` where the bytes are no point.
+    fn by_decompressing(encoding: &[u8; 32]) -> Option<bool> {
+        let point = CompressedEdwardsY(*encoding).decompress()?;
+        Some(point.compress().to_bytes() == *encoding && !point.is_small_order())
+    }
+
+    #[test]
+    fn the_small_order_list_is_that_of_the_torsion_points() {
+        let by_curve: HashSet<_> = EIGHT_TORSION
+            .iter()
+            .map(|point| {
+                let mut y = point.compress().to_bytes();
+                y[31] &= 0x7f;
+                y
+            })
+            .collect();
+        assert_eq!(by_curve, HashSet::from(SMALL_ORDER));
+    }
+
+    #[test]
+    fn agrees_with_decompression_on_every_y_near_the_ends_of_the_range() {
+        let (mut refused, mut passed) = (0, 0);
+        for distance in 0..=0xff_u8 {
+            for sign in [0, 0x80] {
+                let mut low = [0; 32];
+                (low[0], low[31]) = (distance, sign);
+                let mut high = [0xff; 32];
+                (high[0], high[31]) = (distance, 0x7f | sign);
+                for encoding in [low, high] {
+                    match by_decompressing(&encoding) {
+                        Some(expected) => {
+                            assert_eq!(
+                                is_canonical_of_large_order(&encoding),
+                                expected,
+                                "{encoding:02x?}"
+                            );
+                            *(if expected { &mut passed } else { &mut refused }) += 1;
+                        }
+                        // y ≥ p is refused even where there is no such point; the rest is for decompression to refuse.
+                        None => assert_eq!(
+                            is_canonical_of_large_order(&encoding),
+                            !(encoding == high && distance >= 0xed),
+                            "{encoding:02x?}"
+                        ),
+                    }
+                }
+            }
+        }
+        assert!(refused >= 8 && passed > 100, "{refused} refused, {passed} passed");
+    }
+}

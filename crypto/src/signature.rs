@@ -50,7 +50,7 @@ pub struct Signature([u8; 64]);
 byte_string!(Signature, 64, "signature");
 
 /// A signature as it came with a message, to be verified.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// Whose signature it is said to be.
     pub key: PublicKey,

@@ -13,6 +13,8 @@ use crate::reference;
 
 /// Distinct (key, message, signature) triples that the large test compares.
 const CASES: usize = 100_000;
+/// Threads that share them, each with claims of its own seed.
+const WORKERS: u64 = 4;
 
 fn kinds_of_batch(rng: &mut ChaCha8Rng) -> Vec<Kind> {
     let size = rng.random_range(1..=160);
@@ -69,21 +71,38 @@ fn compare(batch: &[(Kind, Claim)], rng: &mut ChaCha8Rng, tally: &mut BTreeMap<(
     );
 }
 
-#[test]
-fn a_hundred_thousand_distinct_claims_have_one_verdict() {
-    let mut rng = ChaCha8Rng::seed_from_u64(8032);
-    let mut seen = HashSet::new();
-    let mut tally = BTreeMap::new();
-    while seen.len() < CASES {
+/// Compares claims made from this seed until there are `count` distinct ones; gives them and their tally by kind.
+fn compare_many(seed: u64, count: usize) -> (HashSet<Claim>, BTreeMap<(Kind, bool), usize>) {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let (mut seen, mut tally) = (HashSet::new(), BTreeMap::new());
+    while seen.len() < count {
         let mut batch = Vec::new();
         for kind in kinds_of_batch(&mut rng) {
             let claim = craft(kind, &mut rng);
-            if seen.insert((claim.key, claim.message.clone(), claim.signature)) {
+            if seen.insert(claim.clone()) {
                 batch.push((kind, claim));
             }
         }
         compare(&batch, &mut rng, &mut tally);
     }
+    (seen, tally)
+}
+
+#[test]
+fn a_hundred_thousand_distinct_claims_have_one_verdict() {
+    let (mut seen, mut tally) = (HashSet::new(), BTreeMap::<_, usize>::new());
+    std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..WORKERS)
+            .map(|seed| scope.spawn(move || compare_many(seed, CASES / WORKERS as usize)))
+            .collect();
+        for worker in workers {
+            let (claims, counts) = worker.join().expect("a verdict differs, see above");
+            seen.extend(claims);
+            for (kind, count) in counts {
+                *tally.entry(kind).or_default() += count;
+            }
+        }
+    });
     let good: usize = tally
         .iter()
         .filter(|((_, good), _)| *good)
@@ -97,6 +116,7 @@ fn a_hundred_thousand_distinct_claims_have_one_verdict() {
     for ((kind, good), count) in &tally {
         println!("  {kind:?}: {count} {}", if *good { "good" } else { "bad" });
     }
+    assert!(seen.len() >= CASES, "workers made the same claims");
     assert_eq!(
         tally.len(),
         Kind::GOOD.len() + Kind::BAD.len(),
