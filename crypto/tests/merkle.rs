@@ -106,6 +106,39 @@ fn every_leaf_of_every_small_tree_has_a_proof_that_fits_it_alone() {
 }
 
 #[test]
+fn a_path_never_fits_a_position_that_asks_for_another_length() {
+    // The last of two leaves is under the root by the same hash as a sole leaf would be with one step too many.
+    let pair = leaves(2);
+    let too_long = Proof {
+        index: 0,
+        count: 1,
+        path: vec![pair[0]].into(),
+    };
+    assert!(!too_long.verify(&pair[1], &root(&pair)));
+    for count in 1..24 {
+        let all = leaves(count);
+        for index in 0..count {
+            let honest = prove(&all, index).unwrap();
+            for (claimed_count, claimed_index) in
+                (1..24).flat_map(|count| (0..count).map(move |index| (count, index)))
+            {
+                let right_length = prove(&leaves(claimed_count), claimed_index).unwrap().path.len();
+                let claimed = Proof {
+                    index: claimed_index as u64,
+                    count: claimed_count as u64,
+                    ..honest.clone()
+                };
+                let fits = claimed.verify(&all[index], &root(&all));
+                assert!(
+                    !fits || right_length == honest.path.len(),
+                    "{claimed:?} of leaf {index} of {count}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
 fn an_inner_node_is_never_a_leaf() {
     let leaves = leaves(4);
     let root = root(&leaves);
