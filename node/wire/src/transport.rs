@@ -1,0 +1,183 @@
+//! QUIC endpoints with every limit set: quinn's defaults are generous.
+
+use std::net::{SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
+use quinn::{
+    ConnectionError, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, NoneTokenStore,
+    TokioRuntime, TransportConfig, TransportErrorCode, ValidationTokenConfig, VarInt,
+};
+use ring::hmac;
+use rustls::AlertDescription;
+use tagma_crypto::SecretKey;
+
+use crate::config::TransportLimits;
+use crate::counters::{Refusal, Refusals};
+use crate::error::BindError;
+use crate::sources::{Place, Sources};
+
+/// Bytes of datagrams kept for a handshake that waits to be accepted, one and all.
+const INCOMING_BUFFER: u64 = 64 << 10;
+const INCOMING_BUFFER_TOTAL: u64 = 4 << 20;
+
+/// QUIC's limits for a connection on which the other side may open so many streams of either kind.
+pub(crate) fn transport(
+    limits: &TransportLimits,
+    bidirectional: u32,
+    unidirectional: u32,
+) -> Arc<TransportConfig> {
+    let mut transport = TransportConfig::default();
+    // Beyond what QUIC can express is as good as its longest.
+    let idle = IdleTimeout::try_from(limits.idle_timeout).unwrap_or_else(|_| VarInt::MAX.into());
+    transport
+        .max_concurrent_bidi_streams(bidirectional.into())
+        .max_concurrent_uni_streams(unidirectional.into())
+        .stream_receive_window(limits.stream_receive_window.into())
+        .receive_window(limits.receive_window.into())
+        .send_window(limits.send_window)
+        .max_idle_timeout(Some(idle))
+        .keep_alive_interval(Some(limits.keep_alive))
+        .allow_spin(false)
+        .datagram_receive_buffer_size(None)
+        .datagram_send_buffer_size(0);
+    Arc::new(transport)
+}
+
+/// A QUIC server of `tls`, with at most `max_incoming` handshakes waiting to be accepted.
+pub(crate) fn server(
+    tls: rustls::ServerConfig,
+    transport: Arc<TransportConfig>,
+    max_incoming: usize,
+) -> Result<quinn::ServerConfig, BindError> {
+    let crypto = QuicServerConfig::try_from(tls).map_err(|error| BindError::Key(error.to_string()))?;
+    let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+    let mut tokens = ValidationTokenConfig::default();
+    tokens.sent(0);
+    config
+        .transport_config(transport)
+        .migration(false)
+        .max_incoming(max_incoming)
+        .incoming_buffer_size(INCOMING_BUFFER)
+        .incoming_buffer_size_total(INCOMING_BUFFER_TOTAL)
+        .validation_token_config(tokens);
+    Ok(config)
+}
+
+/// A QUIC dialer of `tls`.
+pub(crate) fn dialer(
+    tls: rustls::ClientConfig,
+    transport: Arc<TransportConfig>,
+) -> Result<quinn::ClientConfig, BindError> {
+    let crypto = QuicClientConfig::try_from(tls).map_err(|error| BindError::Key(error.to_string()))?;
+    let mut config = quinn::ClientConfig::new(Arc::new(crypto));
+    config
+        .transport_config(transport)
+        .token_store(Arc::new(NoneTokenStore));
+    Ok(config)
+}
+
+/// Binds a UDP socket.
+pub(crate) fn bind(address: SocketAddr) -> Result<UdpSocket, BindError> {
+    UdpSocket::bind(address).map_err(|source| BindError::Address { address, source })
+}
+
+/// A QUIC endpoint on a bound socket.
+///
+/// With `reset` (the network secret and the socket's purpose) the endpoint's stateless reset key is derived
+/// from the secret and so outlives the process: after a kill and restart the other sides of old connections are
+/// told at once that these are gone, instead of finding out by the idle timeout.
+pub(crate) fn endpoint(
+    socket: UdpSocket,
+    server: Option<quinn::ServerConfig>,
+    reset: Option<(&SecretKey, &str)>,
+) -> Result<quinn::Endpoint, BindError> {
+    let config = match reset {
+        Some((secret, purpose)) => endpoint_config(secret, purpose),
+        None => EndpointConfig::default(),
+    };
+    quinn::Endpoint::new(config, server, socket, Arc::new(TokioRuntime)).map_err(BindError::Socket)
+}
+
+fn endpoint_config(secret: &SecretKey, purpose: &str) -> EndpointConfig {
+    let root = hmac::Key::new(hmac::HMAC_SHA256, &secret.to_pkcs8_der());
+    let reset = hmac::sign(&root, format!("tagma-wire stateless reset {purpose}").as_bytes());
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset.as_ref())));
+    config.cid_generator(|| Box::new(RandomIds));
+    config
+}
+
+/// Random connection ids that say nothing of the process that made them. quinn's default ones are checked against a key of
+/// the process, so that after a restart old ones would be dropped in silence instead of being reset.
+struct RandomIds;
+
+impl RandomIds {
+    const LEN: usize = 8;
+}
+
+impl ConnectionIdGenerator for RandomIds {
+    fn generate_cid(&mut self) -> ConnectionId {
+        ConnectionId::new(&rand::random::<[u8; Self::LEN]>())
+    }
+
+    fn cid_len(&self) -> usize {
+        Self::LEN
+    }
+
+    fn cid_lifetime(&self) -> Option<Duration> {
+        None
+    }
+}
+
+/// Lets an incoming handshake in, asks it to prove its address first, or refuses it.
+pub(crate) fn admit(
+    incoming: quinn::Incoming,
+    sources: &Arc<Sources>,
+    retry_above: usize,
+    refusals: &Refusals,
+) -> Option<(quinn::Incoming, Place)> {
+    if !incoming.remote_address_validated() && sources.total() >= retry_above {
+        refusals.add_retried();
+        // Not validated means that a retry is possible; if not, dropping it refuses it.
+        let _ = incoming.retry();
+        return None;
+    }
+    let remote = incoming.remote_address();
+    match sources.enter(remote.ip()) {
+        Some(place) => Some((incoming, place)),
+        None => {
+            if refusals.add(
+                Refusal::Overloaded,
+                &format!("too many connections from {}", remote.ip()),
+            ) {
+                tracing::warn!(%remote, "refused: too many connections from this source or in all");
+            }
+            incoming.refuse();
+            None
+        }
+    }
+}
+
+/// What kind of refusal a failed handshake was, seen from the accepting side.
+pub(crate) fn classify(error: &ConnectionError) -> Refusal {
+    let alert = |alert: AlertDescription| TransportErrorCode::crypto(alert.into());
+    match error {
+        ConnectionError::TransportError(error) => match error.code {
+            code if code == alert(AlertDescription::CertificateUnknown) => Refusal::UnknownKey,
+            code if code == alert(AlertDescription::DecryptError) => Refusal::BadSignature,
+            code if code == alert(AlertDescription::CertificateRequired)
+                || code == alert(AlertDescription::UnsupportedCertificate) =>
+            {
+                Refusal::NoKey
+            }
+            code if code == alert(AlertDescription::NoApplicationProtocol) => Refusal::WrongProtocol,
+            _ => Refusal::Handshake,
+        },
+        ConnectionError::TimedOut => Refusal::HandshakeTimeout,
+        ConnectionError::ConnectionClosed(_)
+        | ConnectionError::ApplicationClosed(_)
+        | ConnectionError::Reset => Refusal::RefusedByDialer,
+        _ => Refusal::Handshake,
+    }
+}
