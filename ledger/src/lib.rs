@@ -11,6 +11,7 @@
 //! - [`mod@execute`]: the pure function from state and batch to state, header and receipts (protocol.md §2).
 //! - [`block`]: headers and the chain they form. [`proof`]: a request's way into a header, checked offline.
 //! - [`partition_tree`], [`snapshot`]: the state root, and fetching of a state in checked parts (TOCS '02 §5.3.1).
+//! - [`store`]: the level below, tables of bytes. [`ledger_store`]: blocks and state on it, and recovery.
 
 #![forbid(unsafe_code)]
 
