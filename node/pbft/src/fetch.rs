@@ -1,0 +1,218 @@
+//! Getting what others have: bodies by digest, final batches by sequence number. One source at a time; a source that
+//! does not answer in time, or answers wrongly, costs its turn.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tagma_crypto::Digest;
+
+use crate::batch::Body;
+use crate::certificate::CommitCertificate;
+use crate::error::{BatchFault, Rejection};
+use crate::io::{Outputs, Recipient};
+use crate::message::{Kind, Message};
+use crate::replica::Replica;
+use crate::timer::Timer;
+use crate::types::{ReplicaId, SeqNum, Time};
+
+#[derive(Clone, Debug)]
+struct WantedBody {
+    seq: SeqNum,
+    sources: BTreeSet<ReplicaId>,
+    asked: ReplicaId,
+    at: Time,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct WantedBlocks {
+    from: SeqNum,
+    asked: ReplicaId,
+    at: Time,
+}
+
+/// What this replica has asked for.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Fetcher {
+    bodies: BTreeMap<Digest, WantedBody>,
+    blocks: Option<WantedBlocks>,
+    last_source: Option<ReplicaId>,
+    /// Whether blocks are being fetched until this replica has caught up.
+    catching_up: bool,
+}
+
+/// The first of `candidates` after `last`, in a circle.
+fn after(candidates: &BTreeSet<ReplicaId>, last: Option<ReplicaId>) -> Option<ReplicaId> {
+    let next = last.and_then(|last| candidates.iter().find(|id| **id > last));
+    next.or_else(|| candidates.first()).copied()
+}
+
+impl Replica {
+    /// Asks one of `sources` for a body.
+    pub(crate) fn want_body(
+        &mut self,
+        seq: SeqNum,
+        digest: Digest,
+        mut sources: BTreeSet<ReplicaId>,
+        out: &mut Outputs,
+    ) {
+        sources.remove(&self.id());
+        if let Some(wanted) = self.fetcher.bodies.get_mut(&digest) {
+            wanted.sources.append(&mut sources);
+            return;
+        }
+        if sources.is_empty() {
+            // A digest of a certificate without known signers here: anybody may have it.
+            sources = self.quorum.all().filter(|id| *id != self.id()).collect();
+        }
+        let Some(asked) = after(&sources, self.fetcher.last_source) else { return };
+        let wanted = WantedBody { seq, sources, asked, at: self.now.clock };
+        self.fetcher.bodies.insert(digest, wanted);
+        self.send(Recipient::One(asked), Message::FetchBody { seq, digest }, out);
+        self.timers.ensure(Timer::Fetch, self.now.clock.plus(self.config.tuning.fetch_timeout));
+    }
+
+    /// Somebody asks for a body.
+    pub(crate) fn on_fetch_body(&mut self, from: ReplicaId, seq: SeqNum, digest: Digest, out: &mut Outputs) {
+        match self.find_body(seq, &digest) {
+            Some(body) => self.send(Recipient::One(from), Message::Body(body.batch().clone()), out),
+            None => out.serve_body.push((from, seq, digest)),
+        }
+    }
+
+    /// A body came. It was asked for by its digest, so whoever sent it is of no matter.
+    pub(crate) fn on_body(
+        &mut self,
+        from: ReplicaId,
+        body: &Arc<Body>,
+        fault: Option<BatchFault>,
+        out: &mut Outputs,
+    ) {
+        let digest = body.digest();
+        let Some(wanted) = self.fetcher.bodies.remove(&digest) else {
+            self.reject(from, Kind::Body, Rejection::Unsolicited, out);
+            return;
+        };
+        let seq = wanted.seq;
+        if seq <= self.log.collected() {
+            return;
+        }
+        let slot = self.log.slot(seq);
+        let proposal = slot.proposals.get(&self.view).filter(|vote| vote.digest == digest).cloned();
+        let certified = self.choices.get(&seq) == Some(&digest)
+            || slot.commit_certificate(seq, self.quorum).is_some_and(|certificate| certificate.digest == digest);
+        if let (Some(_), false) = (&fault, certified) {
+            // Nobody but the primary has vouched for it: it signed a bad batch.
+            if let Some(vote) = proposal {
+                self.on_faulty_batch(vote, body.batch().clone(), out);
+            }
+            return;
+        }
+        slot.offered = Some(Arc::clone(body));
+        self.consider(seq, out);
+        self.progress(seq, out);
+    }
+
+    /// Asks for the next blocks if somebody is known to be ahead.
+    pub(crate) fn fetch_blocks_if_behind(&mut self, out: &mut Outputs) {
+        if self.fetcher.blocks.is_some() {
+            return;
+        }
+        let from = self.dispatched.next();
+        let behind = self.stable_seq() > self.dispatched;
+        let ahead: BTreeSet<ReplicaId> = self
+            .peers
+            .iter()
+            .filter(|(id, peer)| {
+                **id != self.id()
+                    && peer.executed > self.dispatched
+                    && peer.lacks_block.is_none_or(|lacks| lacks < from)
+            })
+            .map(|(id, _)| *id)
+            .collect();
+        let Some(asked) = after(&ahead, self.fetcher.last_source) else {
+            self.fetcher.catching_up = false;
+            if behind {
+                self.consider_transfer(out);
+            }
+            return;
+        };
+        self.fetcher.catching_up = true;
+        self.fetcher.last_source = Some(asked);
+        self.fetcher.blocks = Some(WantedBlocks { from, asked, at: self.now.clock });
+        let count = self.config.tuning.fetch_blocks;
+        self.send(Recipient::One(asked), Message::FetchBlocks { from, count }, out);
+        self.timers.ensure(Timer::Fetch, self.now.clock.plus(self.config.tuning.fetch_timeout));
+    }
+
+    /// Nobody who is ahead has the next block: state transfer is the only way, once enough peers have said so.
+    fn consider_transfer(&mut self, out: &mut Outputs) {
+        let from = self.dispatched.next();
+        let lacking = self.peers.values().filter(|peer| peer.lacks_block.is_some_and(|lacks| lacks >= from)).count();
+        // f + 1 who do not have it include a correct one; a liar alone cannot force a transfer.
+        if lacking >= self.quorum.weak() && self.dispatched == self.executed {
+            out.transfer.clone_from(&self.stable);
+        }
+    }
+
+    /// Blocks came, or the word that there are none.
+    pub(crate) fn on_blocks(
+        &mut self,
+        from: ReplicaId,
+        first: SeqNum,
+        blocks: Vec<(CommitCertificate, Arc<Body>)>,
+        out: &mut Outputs,
+    ) {
+        let Some(wanted) = self.fetcher.blocks.filter(|wanted| wanted.asked == from && wanted.from == first) else {
+            self.reject(from, Kind::Blocks, Rejection::Unsolicited, out);
+            return;
+        };
+        self.fetcher.blocks = None;
+        if blocks.is_empty() {
+            self.peers.entry(from).or_default().lacks_block = Some(wanted.from);
+            self.fetch_blocks_if_behind(out);
+            return;
+        }
+        for (certificate, body) in blocks {
+            let seq = certificate.seq;
+            if seq <= self.log.collected() || self.contradicts_history(seq, &certificate.digest, out) {
+                continue;
+            }
+            self.commit(certificate, body, out);
+        }
+        self.continue_fetching(out);
+    }
+
+    /// While catching up the next blocks are asked for as soon as the last ones are on their way to execution.
+    pub(crate) fn continue_fetching(&mut self, out: &mut Outputs) {
+        let room = self.dispatched.above(self.executed) < u64::from(self.config.tuning.fetch_blocks);
+        if self.fetcher.catching_up && room {
+            self.fetch_blocks_if_behind(out);
+        }
+    }
+
+    /// Asks others for what did not come in time.
+    pub(crate) fn on_fetch_timer(&mut self, out: &mut Outputs) {
+        let (now, timeout) = (self.now.clock, self.config.tuning.fetch_timeout);
+        let mut ask = Vec::new();
+        let collected = self.log.collected();
+        self.fetcher.bodies.retain(|_, wanted| wanted.seq > collected);
+        for (digest, wanted) in &mut self.fetcher.bodies {
+            if now.since(wanted.at) >= timeout
+                && let Some(next) = after(&wanted.sources, Some(wanted.asked))
+            {
+                (wanted.asked, wanted.at) = (next, now);
+                ask.push((next, Message::FetchBody { seq: wanted.seq, digest: *digest }));
+            }
+        }
+        for (source, message) in ask {
+            self.send(Recipient::One(source), message, out);
+        }
+        if self.fetcher.blocks.is_some_and(|wanted| now.since(wanted.at) >= timeout) {
+            self.fetcher.blocks = None;
+            self.fetch_blocks_if_behind(out);
+        }
+        if !self.fetcher.bodies.is_empty() || self.fetcher.blocks.is_some() {
+            self.timers.ensure(Timer::Fetch, now.plus(timeout / 2));
+        }
+    }
+}

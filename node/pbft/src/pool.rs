@@ -1,0 +1,147 @@
+//! Requests that wait to be ordered, oldest first. How many there may be is the application's admission to decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use tagma_crypto::Digest;
+
+use crate::batch::Request;
+
+/// A request's place in the order of admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Arrival(u64);
+
+#[derive(Debug)]
+struct Entry {
+    digest: Digest,
+    request: Arc<Request>,
+}
+
+/// The pending requests of one replica.
+#[derive(Debug, Default)]
+pub struct Pool {
+    next: u64,
+    entries: BTreeMap<Arrival, Entry>,
+    index: BTreeMap<Digest, Arrival>,
+    /// Those not proposed yet in this view (as far as a primary is concerned).
+    queued: BTreeSet<Arrival>,
+    /// Those that could execute now.
+    timed: BTreeSet<Arrival>,
+}
+
+impl Pool {
+    /// Adds a request behind all others, unless it is there already.
+    pub fn add(&mut self, request: Arc<Request>, digest: Digest, timed: bool) {
+        if !self.index.contains_key(&digest) {
+            let arrival = Arrival(self.next);
+            self.next += 1;
+            self.index.insert(digest, arrival);
+            self.entries.insert(arrival, Entry { digest, request });
+            self.queued.insert(arrival);
+        }
+        if timed {
+            self.make_timed(&digest);
+        }
+    }
+
+    /// From now on this request could execute.
+    pub fn make_timed(&mut self, digest: &Digest) {
+        if let Some(arrival) = self.index.get(digest) {
+            self.timed.insert(*arrival);
+        }
+    }
+
+    /// This request is executed or can never be.
+    pub fn remove(&mut self, digest: &Digest) {
+        if let Some(arrival) = self.index.remove(digest) {
+            self.entries.remove(&arrival);
+            self.queued.remove(&arrival);
+            self.timed.remove(&arrival);
+        }
+    }
+
+    /// Whether this request is still pending.
+    pub fn contains(&self, arrival: Arrival) -> bool {
+        self.entries.contains_key(&arrival)
+    }
+
+    /// How many are pending.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether none is pending.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// How many wait to be proposed.
+    pub fn queued(&self) -> usize {
+        self.queued.len()
+    }
+
+    /// The oldest request that could execute, among the first `room`.
+    pub fn oldest_timed(&self) -> Option<Arrival> {
+        self.timed.first().copied()
+    }
+
+    /// Takes the oldest queued requests for a batch of at most so many requests and bytes; they stay pending.
+    pub fn take(&mut self, max_requests: usize, max_bytes: usize) -> Vec<Request> {
+        let mut taken = Vec::new();
+        let mut bytes = 16;
+        while let Some(arrival) = self.queued.first().copied() {
+            let Some(entry) = self.entries.get(&arrival) else {
+                self.queued.remove(&arrival);
+                continue;
+            };
+            let size = entry.request.size();
+            if taken.len() == max_requests || bytes + size > max_bytes {
+                break;
+            }
+            bytes += size;
+            taken.push(Request::clone(&entry.request));
+            self.queued.remove(&arrival);
+        }
+        taken
+    }
+
+    /// Whether the queued requests fill a batch.
+    pub fn fills(&self, max_requests: usize, max_bytes: usize) -> bool {
+        if self.queued.len() >= max_requests {
+            return true;
+        }
+        // Requests are small against a batch; look at sizes only when there may be enough of them.
+        let mut bytes = 16;
+        for arrival in &self.queued {
+            bytes += self.entries.get(arrival).map_or(0, |entry| entry.request.size());
+            if bytes > max_bytes {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// A new view has begun: everything pending is to be proposed again, but what the view has chosen already.
+    pub fn requeue(&mut self, chosen: &BTreeSet<Digest>) {
+        self.queued = self
+            .entries
+            .iter()
+            .filter(|(_, entry)| !chosen.contains(&entry.digest))
+            .map(|(arrival, _)| *arrival)
+            .collect();
+    }
+
+    /// The oldest pending requests, at most `room` of them and `max_bytes` in all, for forwarding to the primary.
+    pub fn forwardable(&self, room: usize, max_bytes: usize) -> Vec<Request> {
+        let mut bytes = 0;
+        self.entries
+            .values()
+            .take(room)
+            .take_while(|entry| {
+                bytes += entry.request.size();
+                bytes <= max_bytes
+            })
+            .map(|entry| Request::clone(&entry.request))
+            .collect()
+    }
+}

@@ -1,0 +1,124 @@
+//! All quorum arithmetic, in one place.
+//!
+//! | N | f | weak quorum f + 1 | quorum Q = 2f + 1 | PREPAREs in a certificate 2f |
+//! | --- | --- | --- | --- | --- |
+//! | 4 | 1 | 2 | 3 | 2 |
+//! | 7 | 2 | 3 | 5 | 4 |
+//! | 10 | 3 | 4 | 7 | 6 |
+//!
+//! Any two quorums share at least f + 1 replicas, of which one is correct; a weak quorum holds at least one correct
+//! replica (OSDI '99 §3). **Ours:** N is exactly 3f + 1. With any other N a quorum of 2f + 1 would either not intersect
+//! as needed or cost messages without tolerating one more fault.
+
+use crate::types::{ReplicaId, View};
+
+/// The largest N: a replica set must fit the bitmaps of STATUS.
+pub const MAX_REPLICAS: u16 = 127;
+
+/// The sizes that follow from N.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quorum {
+    n: u16,
+    f: u16,
+}
+
+/// N is not of the form 3f + 1 with f ≥ 1, or too large.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{n} replicas: N must be 3f + 1 with 1 ≤ f ≤ 42; the nearest valid sizes are {below} and {above}")]
+pub struct BadReplicaCount {
+    /// The refused N.
+    pub n: u64,
+    /// The next valid size below (or the smallest valid one).
+    pub below: u64,
+    /// The next valid size above (or the largest valid one).
+    pub above: u64,
+}
+
+impl Quorum {
+    /// The quorum sizes for `n` replicas.
+    ///
+    /// # Errors
+    /// If `n` is not 3f + 1 for an f of at least 1, or above [`MAX_REPLICAS`].
+    pub fn new(n: usize) -> Result<Self, BadReplicaCount> {
+        let max = MAX_REPLICAS;
+        match u16::try_from(n) {
+            Ok(size) if (4..=max).contains(&size) && size % 3 == 1 => Ok(Self { n: size, f: (size - 1) / 3 }),
+            _ => {
+                let n = u64::try_from(n).unwrap_or(u64::MAX);
+                let largest = u64::from(max);
+                let below = if n < 7 { 4 } else { (n.min(largest) - 1) / 3 * 3 + 1 };
+                Err(BadReplicaCount { n, below, above: (below + 3).min(largest) })
+            }
+        }
+    }
+    /// N, the number of replicas.
+    pub const fn replicas(self) -> u16 {
+        self.n
+    }
+    /// f, the number of faulty replicas tolerated.
+    pub const fn faults(self) -> u16 {
+        self.f
+    }
+    /// Q = 2f + 1.
+    pub const fn quorum(self) -> usize {
+        2 * self.f as usize + 1
+    }
+    /// f + 1: at least one of them is correct.
+    pub const fn weak(self) -> usize {
+        self.f as usize + 1
+    }
+    /// 2f: the PREPAREs that make a prepared certificate together with the primary's PRE-PREPARE.
+    pub const fn prepares(self) -> usize {
+        2 * self.f as usize
+    }
+    /// The primary of view `v`: v mod N (OSDI '99 §4).
+    pub const fn primary(self, view: View) -> ReplicaId {
+        // The remainder of a division by a u16 fits a u16.
+        #[allow(clippy::cast_possible_truncation, reason = "the remainder of a division by a u16")]
+        let id = (view.get() % self.n as u64) as u16;
+        ReplicaId::new(id)
+    }
+    /// Whether `id` is one of the N replicas.
+    pub const fn contains(self, id: ReplicaId) -> bool {
+        id.get() < self.n
+    }
+    /// All replicas in order.
+    pub fn all(self) -> impl Iterator<Item = ReplicaId> {
+        (0..self.n).map(ReplicaId::new)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+    use super::*;
+
+    #[test]
+    fn only_three_f_plus_one_is_accepted() {
+        let valid: Vec<usize> = (0..200).filter(|&n| Quorum::new(n).is_ok()).collect();
+        let expected: Vec<usize> = (1..=42).map(|f| 3 * f + 1).collect();
+        assert_eq!(valid, expected);
+        assert_eq!(Quorum::new(5).unwrap_err(), BadReplicaCount { n: 5, below: 4, above: 7 });
+        assert_eq!(Quorum::new(6).unwrap_err(), BadReplicaCount { n: 6, below: 4, above: 7 });
+        assert_eq!(Quorum::new(9).unwrap_err(), BadReplicaCount { n: 9, below: 7, above: 10 });
+        assert_eq!(Quorum::new(1).unwrap_err(), BadReplicaCount { n: 1, below: 4, above: 7 });
+        assert_eq!(Quorum::new(500).unwrap_err().above, 127);
+    }
+
+    #[test]
+    fn quorums_intersect_in_a_correct_replica() {
+        for f in 1..=42_usize {
+            let q = Quorum::new(3 * f + 1).unwrap();
+            assert!(2 * q.quorum() >= usize::from(q.replicas()) + q.weak(), "two quorums share f + 1");
+            assert!(q.quorum() <= usize::from(q.replicas() - q.faults()), "the correct replicas are a quorum");
+            assert_eq!(q.prepares() + 1, q.quorum());
+        }
+    }
+
+    #[test]
+    fn primaries_rotate() {
+        let q = Quorum::new(4).unwrap();
+        let primaries: Vec<u16> = (0..6).map(|v| q.primary(View::new(v)).get()).collect();
+        assert_eq!(primaries, [0, 1, 2, 3, 0, 1]);
+    }
+}

@@ -1,0 +1,458 @@
+//! The only way in: nothing a peer sent reaches a replica but as [`Verified`], and only this module makes those.
+//!
+//! Verification needs no state of the replica, so it runs beside the loop and in batches. What costs a lot and may not
+//! be needed (the certificates inside VIEW-CHANGEs and NEW-VIEWs) waits until the replica asks for it ([`Check`]).
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+use std::sync::Arc;
+
+use tagma_crypto::signature::{signed_bytes, verify, verify_batch};
+use tagma_crypto::{Claim, Digest};
+
+use crate::batch::{Batch, Body, Request};
+use crate::certificate::{CommitCertificate, KeyRing, StableCertificate};
+use crate::config::Parameters;
+use crate::error::{BadCertificate, BadNewView, BadViewChange, BatchFault, Rejection};
+use crate::io::Check;
+use crate::message::{
+    CertifiedBatch, Checkpoint, HighestSigned, Message, NewView, Phase, SignedTarget, Status, ViewChange, Vote,
+};
+use crate::new_view::{Decision, decide};
+use crate::types::{ReplicaId, SeqNum};
+
+/// Something whose signatures and form were checked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verified<T>(T);
+
+impl<T> Verified<T> {
+    /// The checked value.
+    pub fn get(&self) -> &T {
+        &self.0
+    }
+    /// The checked value.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+/// A message as the replica gets it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// A PRE-PREPARE; its body, if one that hashes to its digest and is acceptable came with it.
+    PrePrepare(Vote, Option<Arc<Body>>),
+    /// A PRE-PREPARE for a batch that no correct primary proposes, signed all the same.
+    FaultyBatch(Vote, Batch, BatchFault),
+    /// A PREPARE or COMMIT.
+    Vote(Vote),
+    /// A CHECKPOINT.
+    Checkpoint(Checkpoint),
+    /// A complete stable certificate.
+    Stable(StableCertificate),
+    /// A VIEW-CHANGE of which only the sender's signature was checked.
+    ViewChange(Arc<ViewChange>),
+    /// A NEW-VIEW of which only the primary's signature was checked.
+    NewView(Arc<NewView>),
+    /// A STATUS. What it says of the receiver is proved.
+    Status(Status),
+    /// A body that somebody asked for; it proves nothing but its digest. The fault, if any, that makes it one that no
+    /// correct primary proposes.
+    Body(Arc<Body>, Option<BatchFault>),
+    /// Final batches with their certificates.
+    Blocks(SeqNum, Vec<(CommitCertificate, Arc<Body>)>),
+    /// A question for a body.
+    FetchBody(SeqNum, Digest),
+    /// Something the application answers; the replica does not look at it.
+    Application(Message),
+}
+
+/// A [`Check`] with its verdict.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Checked {
+    /// Whether a VIEW-CHANGE is valid.
+    ViewChange(Arc<ViewChange>, Result<(), BadViewChange>),
+    /// Whether a NEW-VIEW is valid, and what it chooses.
+    NewView(Arc<NewView>, Result<Decision, BadNewView>),
+}
+
+/// The static validity of a request, which belongs to the application. It must depend on nothing but genesis and the
+/// request: all replicas must give one verdict for ever.
+pub trait RequestRules: Send + Sync {
+    /// The signature that is still to be checked, none if this process has already verified exactly this request
+    /// (content and signature).
+    ///
+    /// # Errors
+    /// Why the request is not valid, whatever its signature.
+    fn claim(&self, request: &Request, digest: &Digest) -> Result<Option<Claim>, &'static str>;
+}
+
+/// Checks messages of peers. Cheap to clone.
+#[derive(Clone)]
+pub struct Verifier {
+    ring: Arc<KeyRing>,
+    parameters: Parameters,
+    rules: Arc<dyn RequestRules>,
+    me: ReplicaId,
+}
+
+/// Most blocks in one answer.
+const MAX_BLOCKS: usize = 256;
+
+/// A message whose form is good and whose signatures are among the claims.
+struct Draft {
+    incoming: Incoming,
+    /// Claims that must all hold, or the message is not its sender's.
+    essential: Range<usize>,
+    /// Claims of requests in a batch: position and claim. If one fails, it is the primary who signed a bad batch.
+    requests: Vec<(usize, usize)>,
+    batch_fault: Option<BatchFault>,
+}
+
+impl Verifier {
+    /// A verifier of what replica `me` receives from the replicas of `ring`.
+    pub fn new(me: ReplicaId, ring: Arc<KeyRing>, parameters: Parameters, rules: Arc<dyn RequestRules>) -> Self {
+        Self { ring, parameters, rules, me }
+    }
+
+    /// The keys it verifies with.
+    pub fn ring(&self) -> &Arc<KeyRing> {
+        &self.ring
+    }
+
+    /// Checks many messages with one batch of signatures. The verdicts are those of checking each alone.
+    pub fn verify_all(&self, messages: Vec<Message>) -> Vec<Result<Verified<Incoming>, Rejection>> {
+        let mut claims = Vec::new();
+        let drafts: Vec<Result<Draft, Rejection>> =
+            messages.into_iter().map(|message| self.draft(message, &mut claims)).collect();
+        let verdicts = verify_batch(&claims);
+        drafts.into_iter().map(|draft| draft.and_then(|draft| finish(draft, &verdicts))).collect()
+    }
+
+    /// Checks one message.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub fn verify(&self, message: Message) -> Result<Verified<Incoming>, Rejection> {
+        self.verify_all(vec![message]).pop().unwrap_or(Err(Rejection::Signature))
+    }
+
+    /// Does what a replica asked for with a [`Check`].
+    pub fn check(&self, check: Check) -> Verified<Checked> {
+        Verified(match check {
+            Check::ViewChange(message) => {
+                let verdict = check_view_change(&self.ring, &self.parameters, &message);
+                Checked::ViewChange(message, verdict)
+            }
+            Check::NewView(message) => {
+                let verdict = check_new_view(&self.ring, &self.parameters, &message);
+                Checked::NewView(message, verdict)
+            }
+        })
+    }
+
+    fn draft(&self, message: Message, claims: &mut Vec<Claim>) -> Result<Draft, Rejection> {
+        let start = claims.len();
+        let mut requests = Vec::new();
+        let mut batch_fault = None;
+        let incoming = match message {
+            Message::PrePrepare { vote, batch } => {
+                self.draft_vote(&vote, claims)?;
+                let primary = self.ring.quorum.primary(vote.view);
+                if vote.phase != Phase::PrePrepare || vote.sender != primary {
+                    return Err(Rejection::NotPrimary(vote.sender, vote.view));
+                }
+                let essential = start..claims.len();
+                let body = batch.map(|batch| Body::new(&self.ring.chain, batch));
+                // A body with another digest accuses nobody: it may have been swapped on a relay.
+                let body = body.filter(|body| body.digest() == vote.digest);
+                if let Some(body) = &body {
+                    batch_fault = self.draft_batch(body, claims, &mut requests).err();
+                }
+                return Ok(Draft { incoming: Incoming::PrePrepare(vote, body), essential, requests, batch_fault });
+            }
+            Message::Vote(vote) => {
+                self.draft_vote(&vote, claims)?;
+                let primary = self.ring.quorum.primary(vote.view);
+                match vote.phase {
+                    Phase::PrePrepare => return Err(Rejection::NotPrimary(vote.sender, vote.view)),
+                    Phase::Prepare if vote.sender == primary => {
+                        return Err(Rejection::PrimaryPrepare(vote.sender));
+                    }
+                    Phase::Prepare | Phase::Commit => Incoming::Vote(vote),
+                }
+            }
+            Message::Checkpoint(checkpoint) => {
+                if !self.parameters.is_checkpoint(checkpoint.seq) {
+                    return Err(BadCertificate::NoCheckpointHeight(checkpoint.seq).into());
+                }
+                let endorsement = (checkpoint.sender, &checkpoint.signature);
+                let claim = self.ring.checkpoint_claim(checkpoint.seq, &checkpoint.header, endorsement);
+                claims.push(claim.ok_or(Rejection::UnknownSender(checkpoint.sender))?);
+                Incoming::Checkpoint(checkpoint)
+            }
+            Message::Stable(certificate) => {
+                if !self.parameters.is_checkpoint(certificate.seq) {
+                    return Err(BadCertificate::NoCheckpointHeight(certificate.seq).into());
+                }
+                certificate.check_form(&self.ring, claims)?;
+                Incoming::Stable(certificate)
+            }
+            Message::ViewChange(message) => {
+                claims.push(self.view_change_claim(&message)?);
+                Incoming::ViewChange(message)
+            }
+            Message::NewView(message) => {
+                let primary = self.ring.quorum.primary(message.view);
+                let key = self.ring.key(primary).ok_or(Rejection::UnknownSender(primary))?;
+                let content = message.content_digest();
+                let bytes = signed_bytes(NewView::DOMAIN, &self.ring.chain, content.as_bytes());
+                claims.push(Claim { key: *key, message: bytes, signature: message.signature });
+                Incoming::NewView(message)
+            }
+            Message::Status(status) => {
+                if status.slots.len() as u64 > self.parameters.window {
+                    return Err(Rejection::TooLong);
+                }
+                if let Some(yours) = &status.yours {
+                    self.draft_own(yours, claims)?;
+                }
+                Incoming::Status(status)
+            }
+            Message::Body(batch) => {
+                let body = Body::new(&self.ring.chain, batch);
+                batch_fault = self.draft_batch(&body, claims, &mut requests).err();
+                let essential = start..start;
+                return Ok(Draft { incoming: Incoming::Body(body, None), essential, requests, batch_fault });
+            }
+            Message::Blocks { from, blocks } => self.draft_blocks(from, blocks.into_vec(), claims)?,
+            Message::FetchBody { seq, digest } => Incoming::FetchBody(seq, digest),
+            other @ (Message::Forward(_)
+            | Message::FetchBlocks { .. }
+            | Message::FetchState { .. }
+            | Message::StatePart { .. }) => Incoming::Application(other),
+        };
+        Ok(Draft { incoming, essential: start..claims.len(), requests, batch_fault })
+    }
+
+    /// What a peer says that the receiver has signed must really be signed by it.
+    fn draft_own(&self, yours: &HighestSigned, claims: &mut Vec<Claim>) -> Result<(), Rejection> {
+        for vote in [&yours.view, &yours.seq].into_iter().flatten() {
+            if vote.sender != self.me {
+                return Err(Rejection::Signature);
+            }
+            self.draft_vote(vote, claims)?;
+        }
+        if let Some(SignedTarget { target, content, signature }) = &yours.target {
+            let bytes = ViewChange::content(*target, content, self.me);
+            let message = signed_bytes(ViewChange::DOMAIN, &self.ring.chain, &bytes);
+            let key = *self.ring.key(self.me).ok_or(Rejection::UnknownSender(self.me))?;
+            claims.push(Claim { key, message, signature: *signature });
+        }
+        Ok(())
+    }
+
+    fn draft_vote(&self, vote: &Vote, claims: &mut Vec<Claim>) -> Result<(), Rejection> {
+        let endorsement = (vote.sender, &vote.signature);
+        let claim = self.ring.vote_claim(vote.phase, vote.view, vote.seq, &vote.digest, endorsement);
+        claims.push(claim.ok_or(Rejection::UnknownSender(vote.sender))?);
+        Ok(())
+    }
+
+    fn draft_batch(
+        &self,
+        body: &Body,
+        claims: &mut Vec<Claim>,
+        requests: &mut Vec<(usize, usize)>,
+    ) -> Result<(), BatchFault> {
+        check_batch_form(&self.parameters, body)?;
+        for (position, (request, digest)) in body.batch().requests.iter().zip(body.request_digests()).enumerate() {
+            match self.rules.claim(request, digest) {
+                Ok(None) => {}
+                Ok(Some(claim)) => {
+                    requests.push((position, claims.len()));
+                    claims.push(claim);
+                }
+                Err(reason) => return Err(BatchFault::Request { position, reason }),
+            }
+        }
+        Ok(())
+    }
+
+    fn draft_blocks(
+        &self,
+        from: SeqNum,
+        blocks: Vec<CertifiedBatch>,
+        claims: &mut Vec<Claim>,
+    ) -> Result<Incoming, Rejection> {
+        if blocks.len() > MAX_BLOCKS {
+            return Err(Rejection::TooLong);
+        }
+        let mut checked = Vec::with_capacity(blocks.len());
+        let mut expected = from;
+        for block in blocks {
+            let certificate = block.certificate;
+            if certificate.seq != expected {
+                return Err(Rejection::OutsideWindow(certificate.seq));
+            }
+            expected = expected.next();
+            certificate.check_form(&self.ring, claims)?;
+            let body = Body::new(&self.ring.chain, block.batch);
+            if body.digest() != certificate.digest {
+                return Err(Rejection::BodyMismatch);
+            }
+            checked.push((certificate, body));
+        }
+        Ok(Incoming::Blocks(from, checked))
+    }
+
+    fn view_change_claim(&self, message: &ViewChange) -> Result<Claim, Rejection> {
+        // Longer than any window allows: not even worth hashing.
+        if message.prepared.len() as u64 > self.parameters.window {
+            return Err(Rejection::TooLong);
+        }
+        view_change_claim(&self.ring, message).ok_or(Rejection::UnknownSender(message.sender))
+    }
+}
+
+/// The claim that a VIEW-CHANGE is its sender's.
+pub(crate) fn view_change_claim(ring: &KeyRing, message: &ViewChange) -> Option<Claim> {
+    let content = ViewChange::content(message.target, &message.content_digest(), message.sender);
+    let bytes = signed_bytes(ViewChange::DOMAIN, &ring.chain, &content);
+    Some(Claim { key: *ring.key(message.sender)?, message: bytes, signature: message.signature })
+}
+
+fn finish(draft: Draft, verdicts: &[bool]) -> Result<Verified<Incoming>, Rejection> {
+    let holds = |claim: usize| verdicts.get(claim).copied().unwrap_or(false);
+    if !draft.essential.clone().all(holds) {
+        return Err(Rejection::Signature);
+    }
+    let bad_request = draft.requests.iter().find(|(_, claim)| !holds(*claim));
+    let fault = draft.batch_fault.or_else(|| {
+        bad_request.map(|(position, _)| BatchFault::Request {
+            position: *position,
+            reason: "the signature does not verify",
+        })
+    });
+    Ok(Verified(match (draft.incoming, fault) {
+        (Incoming::PrePrepare(vote, Some(body)), Some(fault)) => {
+            Incoming::FaultyBatch(vote, body.batch().clone(), fault)
+        }
+        (Incoming::Body(body, _), fault) => Incoming::Body(body, fault),
+        (incoming, _) => incoming,
+    }))
+}
+
+fn check_batch_form(parameters: &Parameters, body: &Body) -> Result<(), BatchFault> {
+    if body.is_null() {
+        // Whether a null batch has its place here only the replica knows.
+        return Ok(());
+    }
+    let requests = &body.batch().requests;
+    if requests.is_empty() {
+        return Err(BatchFault::Empty);
+    }
+    if requests.len() > parameters.max_batch_requests || body.size() > parameters.max_batch_bytes {
+        return Err(BatchFault::TooLarge);
+    }
+    let mut seen = BTreeSet::new();
+    for (position, digest) in body.request_digests().iter().enumerate() {
+        if !seen.insert(digest) {
+            return Err(BatchFault::Duplicate(position));
+        }
+    }
+    Ok(())
+}
+
+/// Whether a correct primary can have proposed this batch outside of a NEW-VIEW; checks every signature.
+///
+/// # Errors
+/// The first fault found.
+pub fn check_batch(parameters: &Parameters, rules: &dyn RequestRules, body: &Body) -> Result<(), BatchFault> {
+    check_batch_form(parameters, body)?;
+    if body.is_null() {
+        return Err(BatchFault::Empty);
+    }
+    for (position, (request, digest)) in body.batch().requests.iter().zip(body.request_digests()).enumerate() {
+        let claim = rules.claim(request, digest).map_err(|reason| BatchFault::Request { position, reason })?;
+        if claim.is_some_and(|claim| !verify(&claim.key, &claim.message, &claim.signature)) {
+            return Err(BatchFault::Request { position, reason: "the signature does not verify" });
+        }
+    }
+    Ok(())
+}
+
+/// The validity of a VIEW-CHANGE's content (protocol: leaving a view); its own signature is checked elsewhere. Any
+/// defect voids the whole message.
+///
+/// # Errors
+/// The first defect found.
+pub fn check_view_change(
+    ring: &KeyRing,
+    parameters: &Parameters,
+    message: &ViewChange,
+) -> Result<(), BadViewChange> {
+    let mut claims = Vec::new();
+    if let Some(stable) = &message.stable {
+        if stable.seq == SeqNum::ZERO || !parameters.is_checkpoint(stable.seq) {
+            return Err(BadViewChange::Stable(BadCertificate::NoCheckpointHeight(stable.seq)));
+        }
+        stable.check_form(ring, &mut claims).map_err(BadViewChange::Stable)?;
+    }
+    let stable = message.stable_seq();
+    let high = stable.plus(parameters.window);
+    let mut previous = SeqNum::ZERO;
+    for certificate in message.prepared.iter() {
+        let seq = certificate.seq;
+        if seq <= stable || seq > high {
+            return Err(BadViewChange::OutsideWindow(seq));
+        }
+        if seq <= previous {
+            return Err(BadViewChange::NotAscending(seq));
+        }
+        previous = seq;
+        if certificate.view >= message.target {
+            return Err(BadViewChange::FutureView(certificate.view));
+        }
+        certificate.check_form(ring, &mut claims).map_err(|why| BadViewChange::Prepared(seq, why))?;
+    }
+    if verify_batch(&claims).into_iter().all(|good| good) { Ok(()) } else { Err(BadViewChange::Signature) }
+}
+
+/// The validity of a NEW-VIEW's content: V, each VIEW-CHANGE in it, O computed again from V, and the signatures of O.
+/// Its own signature is checked elsewhere.
+///
+/// # Errors
+/// The first defect found.
+pub fn check_new_view(ring: &KeyRing, parameters: &Parameters, message: &NewView) -> Result<Decision, BadNewView> {
+    let senders: Vec<ReplicaId> = message.view_changes.iter().map(|view_change| view_change.sender).collect();
+    if senders.len() != ring.quorum.quorum() || !senders.is_sorted_by(|a, b| a < b) {
+        return Err(BadNewView::Senders);
+    }
+    for view_change in message.view_changes.iter() {
+        let sender = view_change.sender;
+        if view_change.target != message.view {
+            return Err(BadNewView::OtherTarget(sender));
+        }
+        let signed = view_change_claim(ring, view_change)
+            .is_some_and(|claim| verify(&claim.key, &claim.message, &claim.signature));
+        if !signed {
+            return Err(BadNewView::ViewChange(sender, BadViewChange::Signature));
+        }
+        check_view_change(ring, parameters, view_change).map_err(|why| BadNewView::ViewChange(sender, why))?;
+    }
+    let null = Body::null(&ring.chain).digest();
+    let decision = decide(&message.view_changes, null)?;
+    if decision.choices.len() != message.proposals.len() {
+        return Err(BadNewView::Choice);
+    }
+    let primary = ring.quorum.primary(message.view);
+    let mut claims = Vec::with_capacity(decision.choices.len());
+    for ((seq, digest), proposal) in decision.choices.iter().zip(message.proposals.iter()) {
+        if *digest != proposal.digest {
+            return Err(BadNewView::Choice);
+        }
+        let endorsement = (primary, &proposal.signature);
+        claims.extend(ring.vote_claim(Phase::PrePrepare, message.view, *seq, digest, endorsement));
+    }
+    if verify_batch(&claims).into_iter().all(|good| good) { Ok(decision) } else { Err(BadNewView::Signature) }
+}
