@@ -8,6 +8,7 @@ use crate::account::AccountEntry;
 use crate::batch::Batch;
 use crate::block::{Block, BlockHeader, verify_link};
 use crate::execute::{Checkpoint, ExecContext, execute};
+use crate::genesis::Genesis;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::store::{Store, StoreError};
@@ -25,7 +26,7 @@ pub struct Recovered {
     pub state: State,
     /// The last checkpoint at or below the tip.
     pub snapshot: Snapshot,
-    /// If that checkpoint is above the accounts on disk, what has to be written to bring them there.
+    /// If that checkpoint is above where the replay began, what has to be written to bring the accounts there.
     pub unwritten: Option<Checkpoint>,
 }
 
@@ -77,7 +78,31 @@ impl<S: Store> LedgerStore<S> {
     /// # Errors
     /// If the store fails, a record is missing or damaged, or a block does not give what it gave before.
     pub fn recover(&self) -> Result<Recovered, StoreError> {
-        let mut snapshot = self.load_state()?;
+        self.replay_above(self.load_state()?)
+    }
+
+    /// Executes the whole chain again from genesis, and holds the result against every stored header and receipt. The
+    /// accounts on disk are not looked at.
+    ///
+    /// # Errors
+    /// As for [`LedgerStore::recover`]; in particular if bodies were pruned.
+    ///
+    /// # Panics
+    /// If `genesis` is not that of this ledger.
+    pub fn replay_from_genesis(&self, genesis: &Genesis) -> Result<Recovered, StoreError> {
+        assert!(
+            genesis.chain_id() == self.chain,
+            "a ledger is replayed from its own genesis"
+        );
+        let (state, header) = genesis.start();
+        let stored = self.header(0)?.ok_or_else(|| missing(HEADERS, &height_key(0)))?;
+        let snapshot = Snapshot::new(header, state).filter(|snapshot| *snapshot.header() == stored);
+        self.replay_above(
+            snapshot.ok_or_else(|| corrupt(HEADERS, &height_key(0), "it is not the genesis header"))?,
+        )
+    }
+
+    fn replay_above(&self, mut snapshot: Snapshot) -> Result<Recovered, StoreError> {
         let top = self.tip()?.map_or(0, |header| header.height);
         let mut tip = snapshot.header().clone();
         let mut state = snapshot.state().clone();
@@ -87,13 +112,13 @@ impl<S: Store> LedgerStore<S> {
             let block = self
                 .block(height)?
                 .ok_or_else(|| missing(BODIES, &height_key(height)))?;
-            let executed = self.replay(&state, &tip, &block)?;
-            if let Some(checkpoint) = executed.1 {
+            let (next, checkpoint) = self.replay(&state, &tip, &block)?;
+            if let Some(checkpoint) = checkpoint {
                 touched.extend(checkpoint.touched);
                 snapshot = checkpoint.snapshot;
                 unwritten = true;
             }
-            state = executed.0;
+            state = next;
             tip = block.header;
         }
         let unwritten = unwritten.then(|| Checkpoint {

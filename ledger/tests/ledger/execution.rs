@@ -136,7 +136,7 @@ fn of_two_operations_with_one_nonce_the_first_is_executed() {
         reasons(&executed.receipts),
         [None, Some(NoOpReason::ConsumedNonce)]
     );
-    let (_, later) = chain.extend(&[other.clone()]);
+    let (_, later) = chain.extend(std::slice::from_ref(&other));
     assert_eq!(reasons(&later.receipts), [Some(NoOpReason::ConsumedNonce)]);
     assert_eq!((chain.balance(key(0)), chain.balance(key(2))), (Some(99), None));
     assert!(chain.state.settled(&key(0), &one.digest(&chain.id)).is_some());

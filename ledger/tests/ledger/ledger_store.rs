@@ -2,9 +2,10 @@
 
 use crate::common::{Chain, genesis, key, outcome};
 use tagma_crypto::encode::{Blob, encode};
+use tagma_ledger::block::receipts_root;
 use tagma_ledger::ledger_store::{ACCOUNTS, BODIES, CERTIFICATES, HEADERS, Recovered};
 use tagma_ledger::store::{Durability, MemoryStore, Store, StoreError, Table, WriteBatch};
-use tagma_ledger::{Block, LedgerStore};
+use tagma_ledger::{Block, LedgerStore, Outcome, Receipt};
 
 struct Node {
     chain: Chain,
@@ -166,6 +167,46 @@ fn recovery_catches_up_with_checkpoints_that_were_not_written() {
     assert_eq!(loaded.height(), 12);
     assert_eq!(loaded.state(), recovered.snapshot.state());
     assert!(node.recover().unwrap().unwritten.is_none());
+}
+
+#[test]
+fn the_whole_chain_replays_from_genesis() {
+    let node = Node::grown(9);
+    let replayed = node.ledger.replay_from_genesis(&node.chain.genesis).unwrap();
+    assert_eq!(
+        (&replayed.tip, &replayed.state),
+        (&node.chain.tip, &node.chain.state)
+    );
+    assert_eq!(
+        replayed.snapshot.header(),
+        node.ledger.load_state().unwrap().header()
+    );
+    // Receipts that claim another outcome, under headers made to fit them: only executing tells.
+    let mut block = node.blocks[1].clone();
+    let mut receipts = block.receipts.to_vec();
+    let Receipt::Executed(executed) = &mut receipts[1] else {
+        panic!("the second request was executed")
+    };
+    executed.outcome = Outcome::ZeroAmount;
+    block.header.receipts_root = receipts_root(&receipts);
+    block.receipts = receipts.into();
+    node.disk
+        .write(
+            node.ledger.append_block(&block, &certificate(2)),
+            Durability::Synced,
+        )
+        .unwrap();
+    node.ledger.verify_chain(0, 2, accept).unwrap();
+    let error = node
+        .ledger
+        .replay_from_genesis(&node.chain.genesis)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("other receipts"), "{error}");
+    // The prefix below is not asked: recovery begins at the accounts on disk.
+    node.recover().unwrap();
+    node.overwrite(BODIES, &3u64.to_be_bytes(), None);
+    assert!(node.ledger.replay_from_genesis(&node.chain.genesis).is_err());
 }
 
 #[test]

@@ -105,7 +105,7 @@ impl Oracle {
             Operation::Transfer { to, .. } if !to.is_acceptable() => Outcome::BadRecipient,
             Operation::Transfer { amount, .. } if i128::from(amount) > balance => {
                 Outcome::InsufficientFunds {
-                    balance: balance as u64,
+                    balance: u64::try_from(balance).unwrap(),
                 }
             }
             Operation::Transfer { to, amount } => {
@@ -115,7 +115,7 @@ impl Oracle {
             }
             Operation::Read { account: read } => match self.balances.get(&read) {
                 Some(balance) => Outcome::Read {
-                    balance: *balance as u64,
+                    balance: u64::try_from(*balance).unwrap(),
                     next_nonce: self.next_nonce(&read) + u64::from(read == account),
                 },
                 None => Outcome::NoSuchAccount,
@@ -152,7 +152,7 @@ fn make(draw: &Draw, chain: &Chain, oracle: &Oracle, made: &[Request]) -> Reques
         Amount::Small(amount) => amount,
         Amount::Balance(off) => {
             let balance = oracle.balances.get(&from).copied().unwrap_or(0);
-            (balance + i128::from(off)).clamp(0, i128::from(u64::MAX)) as u64
+            u64::try_from(balance + i128::from(off)).unwrap_or(0)
         }
         Amount::Max => u64::MAX,
     };
