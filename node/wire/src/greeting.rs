@@ -13,7 +13,7 @@ use crate::framing::{FrameDeadline, FrameError, FrameReader, write_frames};
 use crate::hello::{Answer, MAX_HELLO, PeerId, from_payload, to_payload};
 
 /// How long a refused dialer gets to read why.
-const TIME_TO_READ_REFUSAL: Duration = Duration::from_secs(2);
+const TIME_TO_READ_REFUSAL: Duration = Duration::from_secs(1);
 
 /// Why a dialer got no answer.
 #[derive(Debug, thiserror::Error)]

@@ -82,10 +82,10 @@ async fn dial_both(
     endpoint: &Endpoint,
     config: &quinn::ClientConfig,
 ) -> Result<(Connection, Connection), DialError> {
-    tokio::try_join!(
-        dial(shared, peer, endpoint, config, Lane::Votes),
-        dial(shared, peer, endpoint, config, Lane::Bulk),
-    )
+    // One after the other: what refuses the first lane refuses the second as well, and need not be asked.
+    let votes = dial(shared, peer, endpoint, config, Lane::Votes).await?;
+    let bulk = dial(shared, peer, endpoint, config, Lane::Bulk).await?;
+    Ok((votes, bulk))
 }
 
 async fn dial(
