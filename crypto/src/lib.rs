@@ -6,6 +6,7 @@
 //! - [`keys`]: Ed25519 public and secret keys, and the file a secret key is kept in.
 //! - [`signature`]: signing, and the one verification predicate, single and in batches.
 //! - [`merkle`]: RFC 6962 trees and inclusion proofs.
+//! - [`request`]: a client's signed request, and the digest of a batch of them.
 //!
 //! Nothing here knows of replicas, views or accounts, and nothing here can be made to panic, or to allocate
 //! more than a constant times its input, by bytes that came from elsewhere.
@@ -19,10 +20,12 @@ pub mod digest;
 pub mod encode;
 pub mod keys;
 pub mod merkle;
+pub mod request;
 pub mod signature;
 
 pub use digest::{Digest, Hasher};
 pub use encode::{Blob, List, Text};
 pub use hexadecimal::ParseError;
 pub use keys::{KeyFileError, PublicKey, SecretKey};
+pub use request::Request;
 pub use signature::{Claim, Domain, Signature, verify, verify_batch};

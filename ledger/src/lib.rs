@@ -39,4 +39,4 @@ pub use outcome::{ExecutedReceipt, NoOpReason, NoOpReceipt, Outcome, Receipt};
 pub use proof::TransactionProof;
 pub use snapshot::Snapshot;
 pub use state::{NonceStatus, State};
-pub use transaction::{Operation, Rejection, SignedTransaction, Transaction};
+pub use transaction::{Operation, Rejection, SignedTransaction, StaticChecks, Transaction};

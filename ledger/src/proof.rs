@@ -1,11 +1,12 @@
 //! A request's way into a header, with its outcome: the part of a portable receipt that is about hashes. Who vouches for
 //! the header (attestations and a commit certificate, protocol.md §7) travels beside it.
 
-use crate::batch::{Request, batch_digest};
+use crate::batch::Request;
 use crate::block::{Block, BlockHeader};
 use crate::outcome::Receipt;
 use serde::{Deserialize, Serialize};
 use tagma_crypto::encode::{Decode, Encode};
+use tagma_crypto::request::batch_digest;
 use tagma_crypto::{Digest, merkle};
 
 /// That a request stands in a block's batch, and what became of it there.

@@ -1,9 +1,10 @@
 //! What a client asks for and signs, and the checks on it that need no state.
 
-use crate::batch::{Request, request_digest};
+use crate::batch::Request;
 use crate::genesis::Parameters;
 use serde::{Deserialize, Serialize};
 use tagma_crypto::encode::{Blob, Decode, Encode, decode, encode};
+use tagma_crypto::request;
 use tagma_crypto::signature::signed_bytes;
 use tagma_crypto::{Claim, Digest, Domain, PublicKey, SecretKey, Signature, verify};
 
@@ -88,7 +89,7 @@ impl Transaction {
     /// The transaction's identity: the digest of its unsigned content, equal to its [`Request::digest`].
     #[must_use]
     pub fn digest(&self) -> Digest {
-        request_digest(&self.chain, &self.content())
+        request::digest(&self.chain, &self.content())
     }
 
     /// Signs the transaction for its chain. The key should be that of `account`, or nobody will accept it.
@@ -114,7 +115,7 @@ pub struct SignedTransaction {
 }
 
 impl SignedTransaction {
-    /// Reads a request back. Checks its form only: see [`Request::check_static`] for the rest.
+    /// Reads a request back. Checks its form only: see [`StaticChecks::check_static`] for the rest.
     ///
     /// # Errors
     /// [`Rejection::Malformed`] if the content is not the canonical encoding of a transaction.
@@ -139,13 +140,28 @@ fn decode_content(content: &[u8]) -> Result<Transaction, Rejection> {
     decode(content, content.len()).map_err(|_| Rejection::Malformed)
 }
 
-impl Request {
+/// The static checks of a request: what can be said of it without any state, and what all replicas say alike for ever.
+pub trait StaticChecks {
     /// The static checks but for the signature: size, canonical form, chain. The signature is left to the caller, who
-    /// can verify the [`Request::claim`]s of many requests together.
+    /// can verify the [`StaticChecks::claim`]s of many requests together.
     ///
     /// # Errors
     /// The first check that fails.
-    pub fn check_form(&self, chain: &Digest, parameters: &Parameters) -> Result<Transaction, Rejection> {
+    fn check_form(&self, chain: &Digest, parameters: &Parameters) -> Result<Transaction, Rejection>;
+
+    /// The claim that `transaction`, which this request decodes to, is signed by its account.
+    #[must_use]
+    fn claim(&self, transaction: &Transaction) -> Claim;
+
+    /// All static checks: what a request must pass to be proposed, and to get a PREPARE (protocol.md §1).
+    ///
+    /// # Errors
+    /// The first check that fails.
+    fn check_static(&self, chain: &Digest, parameters: &Parameters) -> Result<Transaction, Rejection>;
+}
+
+impl StaticChecks for Request {
+    fn check_form(&self, chain: &Digest, parameters: &Parameters) -> Result<Transaction, Rejection> {
         let bytes = self.content.len() as u64;
         if bytes > parameters.max_request_bytes {
             return Err(Rejection::TooLarge {
@@ -162,9 +178,7 @@ impl Request {
         Ok(transaction)
     }
 
-    /// The claim that `transaction`, which this request decodes to, is signed by its account.
-    #[must_use]
-    pub fn claim(&self, transaction: &Transaction) -> Claim {
+    fn claim(&self, transaction: &Transaction) -> Claim {
         Claim {
             key: transaction.account,
             message: signed_bytes(TRANSACTION_DOMAIN, &transaction.chain, &self.content),
@@ -172,11 +186,7 @@ impl Request {
         }
     }
 
-    /// All static checks: what a request must pass to be proposed, and to get a PREPARE (protocol.md §1).
-    ///
-    /// # Errors
-    /// The first check that fails.
-    pub fn check_static(&self, chain: &Digest, parameters: &Parameters) -> Result<Transaction, Rejection> {
+    fn check_static(&self, chain: &Digest, parameters: &Parameters) -> Result<Transaction, Rejection> {
         let transaction = self.check_form(chain, parameters)?;
         let claim = self.claim(&transaction);
         if verify(&claim.key, &claim.message, &claim.signature) {

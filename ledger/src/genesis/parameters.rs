@@ -1,6 +1,7 @@
 //! The numbers every replica must agree on from the start.
 
 use super::GenesisError;
+use crate::batch::Request;
 use serde::{Deserialize, Serialize};
 use tagma_crypto::encode::{Decode, Encode};
 
@@ -15,7 +16,7 @@ const VOTE_BYTES: u64 = 128;
 const BATCH_OVERHEAD_BYTES: u64 = 1 << 20;
 
 /// What a request takes in a batch beside its content: the length of the content, and the signature.
-pub const REQUEST_OVERHEAD_BYTES: u64 = 8 + 64;
+pub const REQUEST_OVERHEAD_BYTES: u64 = Request::OVERHEAD as u64;
 
 /// The protocol parameters of a chain; hashed into its id, so no two replicas of a chain can differ in one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, Encode, Decode)]

@@ -6,30 +6,10 @@
 
 use std::sync::Arc;
 
-use tagma_crypto::encode::{Blob, Decode, Encode, List};
-use tagma_crypto::{Digest, Signature, merkle};
+use tagma_crypto::encode::{Decode, Encode, List};
+use tagma_crypto::{Digest, merkle, request};
 
-/// A client's request as the protocol sees it.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
-#[bincode(crate = "tagma_crypto::encode::bincode")]
-pub struct Request {
-    /// The canonical encoding of what the client asks for, without its signature.
-    pub content: Blob,
-    /// The client's signature over it.
-    pub signature: Signature,
-}
-
-impl Request {
-    /// A request's identity: the digest of its unsigned content, so a re-signed request is the same request.
-    pub fn digest(&self, chain: &Digest) -> Digest {
-        Digest::of("tagma/request", &[chain.as_bytes(), &self.content])
-    }
-
-    /// The bytes this request adds to a batch.
-    pub fn size(&self) -> usize {
-        self.content.len() + 64 + 8
-    }
-}
+pub use tagma_crypto::Request;
 
 /// What a primary proposes for one sequence number.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -58,24 +38,10 @@ impl Body {
             .requests
             .iter()
             .zip(&request_digests)
-            .map(|(request, digest)| {
-                // The leaf binds the signature too: two bodies with one digest are equal to the last byte.
-                let mut leaf = [0_u8; 96];
-                leaf[..32].copy_from_slice(digest.as_bytes());
-                leaf[32..].copy_from_slice(request.signature.as_bytes());
-                merkle::leaf(&leaf)
-            })
+            .map(|(request, digest)| request::leaf(digest, &request.signature))
             .collect();
-        let count = leaves.len() as u64;
-        let digest = Digest::of(
-            "tagma/batch",
-            &[
-                chain.as_bytes(),
-                &batch.time_ms.to_le_bytes(),
-                merkle::root(&leaves).as_bytes(),
-                &count.to_le_bytes(),
-            ],
-        );
+        let digest =
+            request::batch_digest(chain, batch.time_ms, &merkle::root(&leaves), leaves.len() as u64);
         let size = 16 + batch.requests.iter().map(Request::size).sum::<usize>();
         Arc::new(Self { batch, digest, request_digests, size })
     }

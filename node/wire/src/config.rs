@@ -161,7 +161,7 @@ impl PeerConfig {
                 max_total: 256,
                 max_per_source: 128,
                 retry_above: 32,
-                handshake_timeout: Duration::from_secs(5),
+                handshake_timeout: Duration::from_secs(3),
                 hello_timeout: Duration::from_secs(5),
                 frame_timeout: Duration::from_secs(20),
                 min_rate: 64 << 10,

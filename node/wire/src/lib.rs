@@ -17,6 +17,7 @@
 
 mod budget;
 mod client;
+pub mod client_protocol;
 mod close;
 mod config;
 mod counters;

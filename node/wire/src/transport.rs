@@ -22,6 +22,10 @@ use crate::sources::{Place, Sources};
 const INCOMING_BUFFER: u64 = 64 << 10;
 const INCOMING_BUFFER_TOTAL: u64 = 4 << 20;
 
+/// The round trip assumed before one is measured. Short, because it spaces the first packets of a dial to a peer that is
+/// about to come up; where it is too short, a packet or two is sent twice.
+const INITIAL_RTT: Duration = Duration::from_millis(100);
+
 /// QUIC's limits for a connection on which the other side may open so many streams of either kind.
 pub(crate) fn transport(
     limits: &TransportLimits,
@@ -39,6 +43,7 @@ pub(crate) fn transport(
         .send_window(limits.send_window)
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(Some(limits.keep_alive))
+        .initial_rtt(INITIAL_RTT)
         .allow_spin(false)
         .datagram_receive_buffer_size(None)
         .datagram_send_buffer_size(0);

@@ -1,0 +1,211 @@
+//! What clients and replicas say to each other: one frame is one canonically encoded [`ClientRequest`] or
+//! [`ClientResponse`].
+//!
+//! Replies need no signature of their own: they travel over a channel whose TLS key is the replica's (protocol: clients,
+//! replies, receipts). A client believes an outcome at f + 1 identical replies, a single replica's [`Answer`] never.
+
+use serde::{Deserialize, Serialize};
+use tagma_crypto::encode::{Decode, Encode, List, Text};
+use tagma_crypto::{Digest, PublicKey, Request};
+use tagma_ledger::{BlockHeader, Outcome, Receipt};
+
+/// The most bytes of a client's frame: the largest request, with room around it.
+pub const MAX_CLIENT_FRAME: usize = 64 << 10;
+/// The most bytes of a replica's answer: a whole block.
+pub const MAX_ANSWER_FRAME: usize = 16 << 20;
+
+/// What a client sends.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[bincode(crate = "tagma_crypto::encode::bincode")]
+pub enum ClientRequest {
+    /// Order and execute this. The replica replies once it has executed it, at once if it has already; sending the same
+    /// request again is safe and never executes it twice.
+    Submit(Request),
+    /// Answer from what this replica has now.
+    Query {
+        /// Comes back with the answer.
+        id: u64,
+        /// What to answer.
+        query: Query,
+    },
+}
+
+/// A question that one replica answers alone.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[bincode(crate = "tagma_crypto::encode::bincode")]
+pub enum Query {
+    /// How is this replica?
+    Status,
+    /// What is in this account?
+    Account(PublicKey),
+    /// What is the block of this height?
+    Block(u64),
+    /// What became of the request with this digest?
+    Transaction(Digest),
+}
+
+/// What a replica sends.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[bincode(crate = "tagma_crypto::encode::bincode")]
+pub enum ClientResponse {
+    /// A request of this client was executed.
+    Reply(Reply),
+    /// A request was not admitted for now: a hint that counts as nothing.
+    Busy {
+        /// The request.
+        request: Digest,
+    },
+    /// A request can never be executed as it is, as far as this replica can tell: a hint, unless f + 1 say so.
+    Refused {
+        /// The request.
+        request: Digest,
+        /// Why.
+        reason: Refusal,
+    },
+    /// The answer to a query.
+    Answer {
+        /// The query's.
+        id: u64,
+        /// The answer.
+        answer: Answer,
+    },
+}
+
+/// The result of a request. The client accepts `(request, outcome, height)` at f + 1 identical ones; header and view
+/// travel along and are not compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[bincode(crate = "tagma_crypto::encode::bincode")]
+pub struct Reply {
+    /// The digest of the request's unsigned content.
+    pub request: Digest,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The height of its block.
+    pub height: u64,
+    /// The hash of the block's header, if this replica still has it at hand.
+    pub header: Option<Digest>,
+    /// The view the replica is in: that is how a client learns the primary.
+    pub view: u64,
+}
+
+/// Why a request is not admitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[bincode(crate = "tagma_crypto::encode::bincode")]
+#[serde(rename_all = "snake_case")]
+pub enum Refusal {
+    /// It is not a valid request of this chain, whatever the state.
+    Invalid(tagma_ledger::Rejection),
+    /// The account does not exist.
+    UnknownAccount,
+    /// Its nonce was consumed, longer ago than the account remembers or by another request.
+    NonceConsumed {
+        /// The account's next nonce.
+        next: u64,
+    },
+    /// Its nonce lies too far ahead.
+    NonceTooFar {
+        /// The account's next nonce.
+        next: u64,
+    },
+    /// Its expiry height is past.
+    Expired {
+        /// The replica's height.
+        height: u64,
+    },
+}
+
+/// A replica's answer to a [`Query`]: its own word, possibly stale.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[bincode(crate = "tagma_crypto::encode::bincode")]
+pub enum Answer {
+    /// To [`Query::Status`].
+    Status(StatusReport),
+    /// To [`Query::Account`].
+    Account {
+        /// The height the answer is of.
+        height: u64,
+        /// The account; none if it does not exist at that height.
+        account: Option<AccountReport>,
+    },
+    /// To [`Query::Block`]; none if the replica does not have it.
+    Block(Option<BlockReport>),
+    /// To [`Query::Transaction`]; none if it was not executed as far as this replica knows.
+    Transaction {
+        /// The height the answer is of.
+        height: u64,
+        /// Where and how it was executed.
+        found: Option<TransactionReport>,
+    },
+    /// The replica cannot answer now.
+    Unavailable(Text),
+}
+
+/// An account as a replica has it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[bincode(crate = "tagma_crypto::encode::bincode")]
+pub struct AccountReport {
+    /// Its balance.
+    pub balance: u64,
+    /// The nonce of its next transaction.
+    pub next_nonce: u64,
+}
+
+/// A block as a replica has it.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[bincode(crate = "tagma_crypto::encode::bincode")]
+pub struct BlockReport {
+    /// Its header.
+    pub header: BlockHeader,
+    /// Its requests, in order.
+    pub requests: List<Request>,
+    /// What became of each.
+    pub receipts: List<Receipt>,
+}
+
+/// Where a request was executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
+#[bincode(crate = "tagma_crypto::encode::bincode")]
+pub struct TransactionReport {
+    /// The height of its block.
+    pub height: u64,
+    /// Its position there.
+    pub position: u32,
+    /// What came of it.
+    pub outcome: Outcome,
+}
+
+/// How a replica is.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[bincode(crate = "tagma_crypto::encode::bincode")]
+pub struct StatusReport {
+    /// The replica's number.
+    pub replica: u16,
+    /// The chain id.
+    pub chain: Digest,
+    /// The version of its program.
+    pub version: Text,
+    /// The view it is in.
+    pub view: u64,
+    /// The view it wants; equal to `view` unless it is changing views.
+    pub target: u64,
+    /// The primary of the view it wants.
+    pub primary: u16,
+    /// `starting`, `voting`, `learner` or `halted: …`.
+    pub standing: Text,
+    /// Its highest stable checkpoint.
+    pub stable: u64,
+    /// The last block it has executed.
+    pub executed: u64,
+    /// The hash of that block's header.
+    pub tip: Digest,
+    /// The state root of the last checkpoint it has executed.
+    pub state_root: Digest,
+    /// The height of that checkpoint.
+    pub state_height: u64,
+    /// Requests waiting to be ordered.
+    pub pending: u64,
+    /// Whether it is connected to each other replica, in order of number; true for itself.
+    pub connected: List<bool>,
+    /// Milliseconds since it started.
+    pub uptime_ms: u64,
+}
