@@ -98,7 +98,19 @@ fn outcomes_and_no_ops_are_hashed_apart() {
         })
     };
     assert_eq!(block.receipts[5], no_op(NoOpReason::ConsumedNonce));
-    assert_ne!(executed.leaf(), no_op(NoOpReason::ConsumedNonce).leaf());
+    // Each kind has a prefix of its own: no bytes are a leaf of both.
+    let (Receipt::Executed(outcome), Receipt::NoOp(no_outcome)) = (block.receipts[0], block.receipts[5])
+    else {
+        panic!("the first was executed, the last was not")
+    };
+    assert_eq!(
+        executed.leaf(),
+        Digest::of("tagma/receipt/executed", &[&encode(&outcome)])
+    );
+    assert_eq!(
+        block.receipts[5].leaf(),
+        Digest::of("tagma/receipt/no-op", &[&encode(&no_outcome)])
+    );
     assert_ne!(
         no_op(NoOpReason::Expired).leaf(),
         no_op(NoOpReason::ConsumedNonce).leaf()

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use tagma_crypto::encode::Blob;
 use tagma_crypto::{Digest, Domain, Signature, verify_batch};
 use tagma_ledger::{
-    Genesis, Operation, Parameters, Rejection, Request, SignedTransaction, Transaction,
+    Genesis, Operation, Parameters, Rejection, Request, SignedTransaction, StaticChecks, Transaction,
     transaction::TRANSACTION_DOMAIN,
 };
 
