@@ -13,6 +13,8 @@ use tagma_ledger::{BlockHeader, Outcome, Receipt};
 pub const MAX_CLIENT_FRAME: usize = 64 << 10;
 /// The most bytes of a replica's answer: a whole block.
 pub const MAX_ANSWER_FRAME: usize = 16 << 20;
+/// The most accounts that one connection may follow ([`ClientRequest::Follow`]).
+pub const MAX_FOLLOWED: usize = 4096;
 
 /// What a client sends.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -21,6 +23,11 @@ pub enum ClientRequest {
     /// Order and execute this. The replica replies once it has executed it, at once if it has already; sending the same
     /// request again is safe and never executes it twice.
     Submit(Request),
+    /// From now on, and for as long as this connection lasts, reply to every executed request of this account as if it had
+    /// been submitted here. A client sends its requests to the primary alone, and believes f + 1 replies: this is how the
+    /// backups know where theirs go. It is sent once for each account and connection, before the first request. A replica
+    /// ignores it above [`MAX_FOLLOWED`]; nothing but time is lost then, as the client resends its request to all.
+    Follow(PublicKey),
     /// Answer from what this replica has now.
     Query {
         /// Comes back with the answer.
