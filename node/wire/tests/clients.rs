@@ -430,6 +430,27 @@ async fn a_graceful_close_delivers_the_replies() {
     );
 }
 
+/// Said, acknowledged and gone: what a client sent before it closed is not lost because its reader was behind.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_arrived_before_the_close_are_still_read() {
+    let mut replica = Replica::start(0, |config| config.frames.inbound_frames = 1);
+    let dialer = RawDialer::client();
+    let connection = dialer.connect(replica.address).await.unwrap();
+    let (mut send, _recv, _) = raw::greet(&connection, &raw::client_hello(chain("main"))).await;
+    for number in 0..10 {
+        send.write_all(&raw::framed(format!("request {number}").as_bytes()))
+            .await
+            .unwrap();
+    }
+    send.finish().unwrap();
+    soon("all is acknowledged", send.stopped()).await.unwrap();
+    connection.close(0_u32.into(), b"gone");
+    for number in 0..10 {
+        assert_eq!(replica.request().await.1, format!("request {number}"));
+    }
+    assert!(replica.disconnect().await.contains("gone"));
+}
+
 #[tokio::test]
 async fn a_taken_address_is_named() {
     let (_socket, address) = free_socket();

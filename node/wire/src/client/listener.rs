@@ -27,6 +27,9 @@ use crate::queue::SendQueue;
 use crate::sources::{Place, Sources};
 use crate::{tls, transport};
 
+/// Most time to read what arrived before a connection was lost, while its consumer is slow.
+const TIME_TO_READ_THE_REST: Duration = Duration::from_secs(5);
+
 /// Most time that the last packets of a close get.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -95,6 +98,12 @@ struct Client {
     queue: SendQueue,
     connection: Connection,
     rejected: Mutex<Option<CloseCause>>,
+}
+
+impl Client {
+    fn rejected(&self) -> MutexGuard<'_, Option<CloseCause>> {
+        self.rejected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 struct Shared {
@@ -237,7 +246,7 @@ impl ClientListener {
         if let Some(client) = self.shared.client(connection) {
             let cause = CloseCause::new(CloseCode::RejectedInput, reason);
             // Locked before the close, so that the connection's end finds the cause.
-            let mut rejected = client.rejected.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut rejected = client.rejected();
             cause.close(&client.connection);
             *rejected = Some(cause);
         }
@@ -318,17 +327,20 @@ async fn serve(shared: Arc<Shared>, incoming: Incoming, place: Place) {
         None,
     );
 
+    let reading = read(&shared, id, &connection, reader);
+    tokio::pin!(reading);
     let (mut cause, mut fault) = tokio::select! {
-        ended = read(&shared, id, &connection, reader) => ended,
+        ended = &mut reading => ended,
         cause = write(&shared, &client, send) => (cause, None),
-        error = connection.closed() => (CloseCause::new(CloseCode::StreamEnded, describe(&error)), None),
+        error = connection.closed() => {
+            if client.rejected().is_none() {
+                // Requests that had arrived by then were acknowledged, so they are still read.
+                let _ = timeout(TIME_TO_READ_THE_REST, reading).await;
+            }
+            (CloseCause::new(CloseCode::StreamEnded, describe(&error)), None)
+        }
     };
-    if let Some(rejected) = client
-        .rejected
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner)
-        .take()
-    {
+    if let Some(rejected) = client.rejected().take() {
         (cause, fault) = (rejected, Some(Fault::RejectedInput));
     }
     cause.close(&connection);
@@ -450,7 +462,8 @@ async fn write(shared: &Shared, client: &Client, mut stream: SendStream) -> Clos
             shared.counters.clients.traffic.sent(count, bytes);
         }
         let _ = stream.finish();
-        let _ = timeout(LAST_WORDS, stream.stopped()).await;
+        // An error is the connection's end, which whoever serves it sees as well.
+        let _ = stream.stopped().await;
         CloseCause::new(CloseCode::Shutdown, "the replica is stopping")
     };
     tokio::select! {

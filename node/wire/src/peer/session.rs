@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use quinn::{Connection, VarInt};
+use quinn::Connection;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 use super::{Peer, PeerEvent, Queued, Shared};
@@ -14,8 +14,8 @@ use crate::counters::Fault;
 use crate::framing::{FrameDeadline, FrameError, FrameReader, write_frames};
 use crate::hello::Lane;
 
-/// Most time for the other side to acknowledge the last frames before a close.
-const LAST_ACKNOWLEDGEMENT: Duration = Duration::from_secs(2);
+/// Most time to read what arrived before the connection was lost, while its consumer is slow.
+const TIME_TO_READ_THE_REST: Duration = Duration::from_secs(5);
 
 /// Why a session ended.
 pub(super) struct SessionEnd {
@@ -23,44 +23,46 @@ pub(super) struct SessionEnd {
     cause: CloseCause,
     /// Set if the peer did something it must not do.
     pub(super) fault: Option<Fault>,
+    /// Whether the connection was lost, rather than ended by this side.
+    lost: bool,
 }
 
 impl SessionEnd {
+    fn new(code: CloseCode, text: &str) -> Self {
+        Self {
+            cause: CloseCause::new(code, text),
+            fault: None,
+            lost: false,
+        }
+    }
+
     fn lost(text: String) -> Self {
         Self {
-            cause: CloseCause::new(CloseCode::LaneLost, text),
-            fault: None,
+            lost: true,
+            ..Self::new(CloseCode::LaneLost, &text)
         }
+    }
+
+    fn task_failed(error: JoinError) -> Self {
+        Self::lost(format!("a task of the connection failed: {error}"))
     }
 
     /// The end of a session whose place a newer connection takes.
     pub(super) fn replaced() -> Self {
-        Self {
-            cause: CloseCause::new(CloseCode::Replaced, "a newer connection took its place"),
-            fault: None,
-        }
+        Self::new(CloseCode::Replaced, "a newer connection took its place")
     }
 
     fn stopping() -> Self {
-        Self {
-            cause: CloseCause::new(CloseCode::Shutdown, "the replica is stopping"),
-            fault: None,
-        }
+        Self::new(CloseCode::Shutdown, "the replica is stopping")
     }
 
     fn from_frame_error(error: &FrameError) -> Self {
         Self {
             cause: error.cause(),
             fault: error.fault(),
+            lost: matches!(error, FrameError::Lost(_)),
         }
     }
-}
-
-/// How one of a session's tasks ended.
-enum TaskEnd {
-    /// This side is stopping, and the lane's last frame has been acknowledged.
-    Drained,
-    Session(SessionEnd),
 }
 
 /// Runs a session to its end, which `interrupt` may bring about. Tells of the connect before the first frame and of the
@@ -98,6 +100,7 @@ pub(super) async fn run(
         end = SessionEnd {
             cause,
             fault: Some(Fault::RejectedInput),
+            lost: false,
         };
     }
     end.cause.close(votes);
@@ -135,21 +138,24 @@ async fn run_tasks(
     bulk: &Connection,
     interrupt: impl Future<Output = SessionEnd>,
 ) -> SessionEnd {
-    let mut tasks = JoinSet::new();
+    let mut readers = JoinSet::new();
+    let mut writers = JoinSet::new();
     for (lane, connection) in [(Lane::Votes, votes), (Lane::Bulk, bulk)] {
         // Tasks of their own, so that taking in a long frame of bulk delays no vote.
-        tasks.spawn(read(shared.clone(), peer.clone(), lane, connection.clone()));
-        tasks.spawn(write(shared.clone(), peer.clone(), lane, connection.clone()));
+        readers.spawn(read(shared.clone(), peer.clone(), lane, connection.clone()));
+        writers.spawn(write(shared.clone(), peer.clone(), lane, connection.clone()));
     }
-    let mut drained = 0;
     let mut stopping = false;
     tokio::pin!(interrupt);
     let end = loop {
         tokio::select! {
-            Some(ended) = tasks.join_next() => match ended {
-                Ok(TaskEnd::Session(end)) => break end,
-                Ok(TaskEnd::Drained) => drained += 1,
-                Err(error) => break SessionEnd::lost(format!("a task of the connection failed: {error}")),
+            Some(ended) = readers.join_next() => break ended.unwrap_or_else(SessionEnd::task_failed),
+            ended = writers.join_next() => match ended {
+                Some(Ok(Ok(()))) => {}
+                Some(Ok(Err(end))) => break end,
+                Some(Err(error)) => break SessionEnd::task_failed(error),
+                // Both lanes' last frames have been acknowledged.
+                None => break SessionEnd::stopping(),
             },
             error = votes.closed() => break SessionEnd::lost(describe(&error)),
             error = bulk.closed() => break SessionEnd::lost(describe(&error)),
@@ -161,19 +167,27 @@ async fn run_tasks(
                 }
             }
         }
-        if drained == Lane::ALL.len() {
-            break SessionEnd::stopping();
-        }
     };
-    tasks.shutdown().await;
+    writers.shutdown().await;
+    if end.lost && peer.current().rejected.is_none() {
+        // What has arrived was acknowledged, so the peer counts on it: it is still read. Reading ends by itself where the
+        // arrived bytes end, once both connections are closed.
+        end.cause.close(votes);
+        end.cause.close(bulk);
+        tokio::select! {
+            _ = timeout(TIME_TO_READ_THE_REST, async { while readers.join_next().await.is_some() {} }) => {}
+            _ = &mut interrupt => {}
+        }
+    }
+    readers.shutdown().await;
     end
 }
 
-async fn read(shared: Arc<Shared>, peer: Arc<Peer>, lane: Lane, connection: Connection) -> TaskEnd {
-    TaskEnd::Session(match read_frames(&shared, &peer, lane, &connection).await {
+async fn read(shared: Arc<Shared>, peer: Arc<Peer>, lane: Lane, connection: Connection) -> SessionEnd {
+    match read_frames(&shared, &peer, lane, &connection).await {
         Ok(end) => end,
         Err(error) => SessionEnd::from_frame_error(&error),
-    })
+    }
 }
 
 async fn read_frames(
@@ -223,33 +237,30 @@ async fn read_frames(
     }
 }
 
-async fn write(shared: Arc<Shared>, peer: Arc<Peer>, lane: Lane, connection: Connection) -> TaskEnd {
-    let mut stream = match connection.open_uni().await {
-        Ok(stream) => stream,
-        Err(error) => return TaskEnd::Session(SessionEnd::lost(describe(&error))),
-    };
+/// Writes what is queued until the queue ends. Ok once all of it is acknowledged.
+async fn write(
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+    lane: Lane,
+    connection: Connection,
+) -> Result<(), SessionEnd> {
+    let lost = |error: quinn::ConnectionError| SessionEnd::lost(describe(&error));
+    let mut stream = connection.open_uni().await.map_err(lost)?;
     while let Some(frames) = peer.lane(lane).queue.take().await {
         let count = frames.len();
         let bytes = frames.iter().map(|frame| frame.len()).sum();
-        if let Err(error) = write_frames(&mut stream, frames).await {
-            if let Some(counters) = shared.counters_of(peer.info.id) {
-                counters.lane(lane).dropped_with_connection(count);
-            }
-            return TaskEnd::Session(SessionEnd::lost(error));
-        }
+        let written = write_frames(&mut stream, frames).await;
         if let Some(counters) = shared.counters_of(peer.info.id) {
-            counters.lane(lane).sent(count, bytes);
+            match written {
+                Ok(()) => counters.lane(lane).sent(count, bytes),
+                Err(_) => counters.lane(lane).dropped_with_connection(count),
+            }
         }
+        written.map_err(SessionEnd::lost)?;
     }
     // The stream cannot have been finished before, which is all that finishing can fail for.
     let _ = stream.finish();
-    let acknowledged: Result<_, _> = timeout(LAST_ACKNOWLEDGEMENT, stream.stopped()).await;
-    if !matches!(acknowledged, Ok(Ok::<Option<VarInt>, _>(None))) {
-        tracing::debug!(
-            peer = peer.info.id,
-            lane = lane.name(),
-            "the last frames were not acknowledged"
-        );
-    }
-    TaskEnd::Drained
+    // An error is the connection's end, which the session sees as well.
+    let _ = stream.stopped().await;
+    Ok(())
 }
