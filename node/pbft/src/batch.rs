@@ -33,22 +33,36 @@ pub struct Body {
 impl Body {
     /// Hashes `batch`. Costs two short hashes a request.
     pub fn new(chain: &Digest, batch: Batch) -> Arc<Self> {
-        let request_digests: Vec<Digest> = batch.requests.iter().map(|request| request.digest(chain)).collect();
+        let request_digests: Vec<Digest> = batch
+            .requests
+            .iter()
+            .map(|request| request.digest(chain))
+            .collect();
         let leaves: Vec<Digest> = batch
             .requests
             .iter()
             .zip(&request_digests)
             .map(|(request, digest)| request::leaf(digest, &request.signature))
             .collect();
-        let digest =
-            request::batch_digest(chain, batch.time_ms, &merkle::root(&leaves), leaves.len() as u64);
+        let digest = request::batch_digest(chain, batch.time_ms, &merkle::root(&leaves), leaves.len() as u64);
         let size = 16 + batch.requests.iter().map(Request::size).sum::<usize>();
-        Arc::new(Self { batch, digest, request_digests, size })
+        Arc::new(Self {
+            batch,
+            digest,
+            request_digests,
+            size,
+        })
     }
 
     /// The null batch: time 0 and no requests. It fills a sequence number for which a new view has nothing to choose.
     pub fn null(chain: &Digest) -> Arc<Self> {
-        Self::new(chain, Batch { time_ms: 0, requests: List::default() })
+        Self::new(
+            chain,
+            Batch {
+                time_ms: 0,
+                requests: List::default(),
+            },
+        )
     }
 
     /// The batch itself.

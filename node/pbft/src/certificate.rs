@@ -92,22 +92,38 @@ impl KeyRing {
         let (sender, signature) = endorsement;
         let content = Vote::content(view, seq, digest, sender);
         let message = signed_bytes(phase.domain(), &self.chain, &content);
-        Some(Claim { key: *self.key(sender)?, message, signature: *signature })
+        Some(Claim {
+            key: *self.key(sender)?,
+            message,
+            signature: *signature,
+        })
     }
 
     /// The claim that `sender` signed the checkpoint (n, header).
-    pub fn checkpoint_claim(&self, seq: SeqNum, header: &Digest, endorsement: (ReplicaId, &Signature)) -> Option<Claim> {
+    pub fn checkpoint_claim(
+        &self,
+        seq: SeqNum,
+        header: &Digest,
+        endorsement: (ReplicaId, &Signature),
+    ) -> Option<Claim> {
         let (sender, signature) = endorsement;
         let content = Checkpoint::content(seq, header, sender);
         let message = signed_bytes(Checkpoint::DOMAIN, &self.chain, &content);
-        Some(Claim { key: *self.key(sender)?, message, signature: *signature })
+        Some(Claim {
+            key: *self.key(sender)?,
+            message,
+            signature: *signature,
+        })
     }
 }
 
 /// Checks that there are exactly `count` endorsements of existing replicas, strictly ascending by sender.
 fn check_senders(endorsements: &[Endorsement], count: usize, quorum: Quorum) -> Result<(), BadCertificate> {
     if endorsements.len() != count {
-        return Err(BadCertificate::Count { found: endorsements.len(), needed: count });
+        return Err(BadCertificate::Count {
+            found: endorsements.len(),
+            needed: count,
+        });
     }
     let mut previous = None;
     for endorsement in endorsements {
@@ -130,7 +146,11 @@ impl PreparedCertificate {
     pub fn check_form(&self, ring: &KeyRing, claims: &mut Vec<Claim>) -> Result<(), BadCertificate> {
         check_senders(&self.prepares, ring.quorum.prepares(), ring.quorum)?;
         let primary = ring.quorum.primary(self.view);
-        if self.prepares.iter().any(|endorsement| endorsement.sender == primary) {
+        if self
+            .prepares
+            .iter()
+            .any(|endorsement| endorsement.sender == primary)
+        {
             return Err(BadCertificate::PrimaryPrepared(primary));
         }
         let pre_prepare = (primary, &self.pre_prepare);

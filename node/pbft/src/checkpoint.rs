@@ -28,7 +28,9 @@ impl Replica {
 
     /// Signs and sends the CHECKPOINT for the last state on disk.
     pub(crate) fn announce_checkpoint(&mut self, out: &mut Outputs) {
-        let Some(header) = self.own_headers.get(&self.durable).copied() else { return };
+        let Some(header) = self.own_headers.get(&self.durable).copied() else {
+            return;
+        };
         if !self.may_sign() || self.durable == SeqNum::ZERO {
             return;
         }
@@ -42,7 +44,10 @@ impl Replica {
     /// Another replica's CHECKPOINT; only the highest of each counts.
     pub(crate) fn on_checkpoint(&mut self, checkpoint: Checkpoint, out: &mut Outputs) {
         let sender = checkpoint.sender;
-        let newer = self.checkpoints.get(&sender).is_none_or(|held| held.seq < checkpoint.seq);
+        let newer = self
+            .checkpoints
+            .get(&sender)
+            .is_none_or(|held| held.seq < checkpoint.seq);
         if sender == self.id() || !newer || checkpoint.seq <= self.stable_seq() {
             return;
         }
@@ -54,14 +59,30 @@ impl Replica {
     fn try_stable(&mut self, out: &mut Outputs) {
         let mut groups: BTreeMap<(SeqNum, Digest), Vec<Endorsement>> = BTreeMap::new();
         for (sender, checkpoint) in &self.checkpoints {
-            let endorsement = Endorsement { sender: *sender, signature: checkpoint.signature };
-            groups.entry((checkpoint.seq, checkpoint.header)).or_default().push(endorsement);
+            let endorsement = Endorsement {
+                sender: *sender,
+                signature: checkpoint.signature,
+            };
+            groups
+                .entry((checkpoint.seq, checkpoint.header))
+                .or_default()
+                .push(endorsement);
         }
         let quorum = self.quorum.quorum();
-        let stable = groups.into_iter().rev().find(|(_, endorsements)| endorsements.len() >= quorum);
+        let stable = groups
+            .into_iter()
+            .rev()
+            .find(|(_, endorsements)| endorsements.len() >= quorum);
         if let Some(((seq, header), mut endorsements)) = stable {
             endorsements.truncate(quorum);
-            self.on_stable(StableCertificate { seq, header, checkpoints: endorsements.into() }, out);
+            self.on_stable(
+                StableCertificate {
+                    seq,
+                    header,
+                    checkpoints: endorsements.into(),
+                },
+                out,
+            );
         }
     }
 
@@ -89,7 +110,12 @@ impl Replica {
     pub(crate) fn compare_with_stable(&mut self, out: &mut Outputs) {
         let Some(stable) = &self.stable else { return };
         let (seq, certified) = (stable.seq, stable.header);
-        if let Some(own) = self.own_headers.get(&seq).copied().filter(|own| *own != certified) {
+        if let Some(own) = self
+            .own_headers
+            .get(&seq)
+            .copied()
+            .filter(|own| *own != certified)
+        {
             self.halt(HaltReason::Diverged { seq, own, certified }, out);
         }
     }
@@ -114,7 +140,10 @@ impl Replica {
         settled: &[Digest],
         out: &mut Outputs,
     ) {
-        assert!(seq > self.dispatched && self.executed == self.dispatched, "a state was installed over running work");
+        assert!(
+            seq > self.dispatched && self.executed == self.dispatched,
+            "a state was installed over running work"
+        );
         self.dispatched = seq;
         self.executed = seq;
         self.awaited = self.awaited.split_off(&seq.next());

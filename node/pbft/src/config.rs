@@ -25,7 +25,7 @@ pub struct Parameters {
 impl Parameters {
     /// Whether block `seq` is a checkpoint.
     pub const fn is_checkpoint(&self, seq: SeqNum) -> bool {
-        seq.get() % self.checkpoint_interval == 0
+        seq.get().is_multiple_of(self.checkpoint_interval)
     }
 }
 

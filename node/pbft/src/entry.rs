@@ -65,8 +65,19 @@ impl Replica {
             .choices
             .iter()
             .map(|(seq, digest)| {
-                let vote = Vote::sign(Phase::PrePrepare, view, *seq, *digest, self.id(), &ring.chain, key);
-                Reproposal { digest: *digest, signature: vote.signature }
+                let vote = Vote::sign(
+                    Phase::PrePrepare,
+                    view,
+                    *seq,
+                    *digest,
+                    self.id(),
+                    &ring.chain,
+                    key,
+                );
+                Reproposal {
+                    digest: *digest,
+                    signature: vote.signature,
+                }
             })
             .collect();
         let mut message = NewView {
@@ -110,7 +121,10 @@ impl Replica {
 
     /// A NEW-VIEW signed with this replica's own key came from outside.
     fn on_own_new_view(&mut self, message: &NewView, out: &mut Outputs) {
-        let held = self.new_view.as_ref().is_some_and(|held| held.content_digest() == message.content_digest());
+        let held = self
+            .new_view
+            .as_ref()
+            .is_some_and(|held| held.content_digest() == message.content_digest());
         let waiting = self.making_new_view == Some(message.view);
         if !held && !waiting && message.view >= self.target() {
             self.on_foreign_signature("NEW-VIEW", out);
@@ -159,7 +173,8 @@ impl Replica {
         self.departure = None;
         self.making_new_view = None;
         self.new_view = Some(Arc::clone(&message));
-        self.candidates.retain(|_, candidate| candidate.message.target > view);
+        self.candidates
+            .retain(|_, candidate| candidate.message.target > view);
         self.log.enter_view(view);
         for timer in [Timer::ViewChange, Timer::Resend, Timer::Held, Timer::Batch] {
             self.timers.clear(timer);
@@ -180,7 +195,8 @@ impl Replica {
     /// Takes the PRE-PREPAREs of O as if they had been received one by one.
     fn adopt_choices(&mut self, message: &NewView, out: &mut Outputs) {
         let primary = self.quorum.primary(self.view);
-        let entries: Vec<(SeqNum, Digest)> = self.choices.iter().map(|(seq, digest)| (*seq, *digest)).collect();
+        let entries: Vec<(SeqNum, Digest)> =
+            self.choices.iter().map(|(seq, digest)| (*seq, *digest)).collect();
         for ((seq, digest), proposal) in entries.into_iter().zip(message.proposals.iter()) {
             if seq <= self.stable_seq() || seq <= self.log.collected() {
                 continue;
@@ -203,7 +219,15 @@ impl Replica {
                 // Signed with the NEW-VIEW, body or not: it has to be remembered as this replica's own word.
                 let (view, signature) = (self.view, vote.signature);
                 self.log.slot(seq).signed.insert(view, digest);
-                self.persist(Record::Accepted { view, seq, digest, signature }, out);
+                self.persist(
+                    Record::Accepted {
+                        view,
+                        seq,
+                        digest,
+                        signature,
+                    },
+                    out,
+                );
             }
             let held = self.log.slot(seq).proposals.insert(self.view, vote.clone());
             if let Some(held) = held.filter(|held| held.digest != digest) {
@@ -214,7 +238,13 @@ impl Replica {
     }
 
     /// The primary signed `vote` although its own NEW-VIEW holds another digest for the same (v, n).
-    pub(crate) fn accuse_against_new_view(&mut self, seq: SeqNum, chosen: Digest, vote: Vote, out: &mut Outputs) {
+    pub(crate) fn accuse_against_new_view(
+        &mut self,
+        seq: SeqNum,
+        chosen: Digest,
+        vote: Vote,
+        out: &mut Outputs,
+    ) {
         let position = self.choices.range(..seq).count();
         let signature = self
             .new_view
@@ -222,7 +252,11 @@ impl Replica {
             .and_then(|message| message.proposals.get(position))
             .map(|proposal| proposal.signature);
         if let Some(signature) = signature {
-            let honest = Vote { digest: chosen, signature, ..vote.clone() };
+            let honest = Vote {
+                digest: chosen,
+                signature,
+                ..vote.clone()
+            };
             self.accuse(Evidence::ConflictingVotes(honest, vote), out);
         }
         self.leave_view(ViewChangeReason::FaultyPrimary, out);
@@ -244,11 +278,16 @@ impl Replica {
         if self.mode() != Mode::Normal || self.pool.is_empty() || !matches!(self.standing, Standing::Voting) {
             return;
         }
-        self.timers.set(Timer::Forward, self.now.clock.plus(self.config.tuning.request_timeout / 4));
+        self.timers.set(
+            Timer::Forward,
+            self.now.clock.plus(self.config.tuning.request_timeout / 4),
+        );
         let primary = self.quorum.primary(self.view);
         if primary != self.id() {
             let room = self.config.tuning.forward_room;
-            let requests = self.pool.forwardable(room, self.config.parameters.max_batch_bytes);
+            let requests = self
+                .pool
+                .forwardable(room, self.config.parameters.max_batch_bytes);
             self.send(Recipient::One(primary), Message::Forward(requests.into()), out);
         }
     }

@@ -94,7 +94,9 @@ pub enum BadNewView {
     #[error("a signature of O does not verify")]
     Signature,
     /// V contradicts itself, which more than f faulty replicas are needed for.
-    #[error("V holds two certificates for {0} in view {1} with different digests: more than f replicas are faulty")]
+    #[error(
+        "V holds two certificates for {0} in view {1} with different digests: more than f replicas are faulty"
+    )]
     Contradiction(SeqNum, View),
 }
 

@@ -34,7 +34,9 @@ impl Evidence {
         match self {
             Self::ConflictingVotes(vote, _) | Self::BadBatch(vote, _) => vote.sender,
             Self::ConflictingViewChanges(message, _) => message.sender,
-            Self::ConflictingNewViews(message, _) | Self::BadNewView(message) => ring.quorum.primary(message.view),
+            Self::ConflictingNewViews(message, _) | Self::BadNewView(message) => {
+                ring.quorum.primary(message.view)
+            }
         }
     }
 
@@ -93,8 +95,14 @@ impl Evidence {
 }
 
 fn vote_is_signed(ring: &KeyRing, vote: &Vote) -> bool {
-    ring.vote_claim(vote.phase, vote.view, vote.seq, &vote.digest, (vote.sender, &vote.signature))
-        .is_some_and(|claim| verify(&claim.key, &claim.message, &claim.signature))
+    ring.vote_claim(
+        vote.phase,
+        vote.view,
+        vote.seq,
+        &vote.digest,
+        (vote.sender, &vote.signature),
+    )
+    .is_some_and(|claim| verify(&claim.key, &claim.message, &claim.signature))
 }
 
 fn view_change_is_signed(ring: &KeyRing, message: &ViewChange) -> bool {

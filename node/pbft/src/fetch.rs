@@ -64,11 +64,21 @@ impl Replica {
             // A digest of a certificate without known signers here: anybody may have it.
             sources = self.quorum.all().filter(|id| *id != self.id()).collect();
         }
-        let Some(asked) = after(&sources, self.fetcher.last_source) else { return };
-        let wanted = WantedBody { seq, sources, asked, at: self.now.clock };
+        let Some(asked) = after(&sources, self.fetcher.last_source) else {
+            return;
+        };
+        let wanted = WantedBody {
+            seq,
+            sources,
+            asked,
+            at: self.now.clock,
+        };
         self.fetcher.bodies.insert(digest, wanted);
         self.send(Recipient::One(asked), Message::FetchBody { seq, digest }, out);
-        self.timers.ensure(Timer::Fetch, self.now.clock.plus(self.config.tuning.fetch_timeout));
+        self.timers.ensure(
+            Timer::Fetch,
+            self.now.clock.plus(self.config.tuning.fetch_timeout),
+        );
     }
 
     /// Somebody asks for a body.
@@ -97,9 +107,15 @@ impl Replica {
             return;
         }
         let slot = self.log.slot(seq);
-        let proposal = slot.proposals.get(&self.view).filter(|vote| vote.digest == digest).cloned();
+        let proposal = slot
+            .proposals
+            .get(&self.view)
+            .filter(|vote| vote.digest == digest)
+            .cloned();
         let certified = self.choices.get(&seq) == Some(&digest)
-            || slot.commit_certificate(seq, self.quorum).is_some_and(|certificate| certificate.digest == digest);
+            || slot
+                .commit_certificate(seq, self.quorum)
+                .is_some_and(|certificate| certificate.digest == digest);
         if let (Some(_), false) = (&fault, certified) {
             // Nobody but the primary has vouched for it: it signed a bad batch.
             if let Some(vote) = proposal {
@@ -138,16 +154,27 @@ impl Replica {
         };
         self.fetcher.catching_up = true;
         self.fetcher.last_source = Some(asked);
-        self.fetcher.blocks = Some(WantedBlocks { from, asked, at: self.now.clock });
+        self.fetcher.blocks = Some(WantedBlocks {
+            from,
+            asked,
+            at: self.now.clock,
+        });
         let count = self.config.tuning.fetch_blocks;
         self.send(Recipient::One(asked), Message::FetchBlocks { from, count }, out);
-        self.timers.ensure(Timer::Fetch, self.now.clock.plus(self.config.tuning.fetch_timeout));
+        self.timers.ensure(
+            Timer::Fetch,
+            self.now.clock.plus(self.config.tuning.fetch_timeout),
+        );
     }
 
     /// Nobody who is ahead has the next block: state transfer is the only way, once enough peers have said so.
     fn consider_transfer(&mut self, out: &mut Outputs) {
         let from = self.dispatched.next();
-        let lacking = self.peers.values().filter(|peer| peer.lacks_block.is_some_and(|lacks| lacks >= from)).count();
+        let lacking = self
+            .peers
+            .values()
+            .filter(|peer| peer.lacks_block.is_some_and(|lacks| lacks >= from))
+            .count();
         // f + 1 who do not have it include a correct one; a liar alone cannot force a transfer.
         if lacking >= self.quorum.weak() && self.dispatched == self.executed {
             out.transfer.clone_from(&self.stable);
@@ -162,7 +189,11 @@ impl Replica {
         blocks: Vec<(CommitCertificate, Arc<Body>)>,
         out: &mut Outputs,
     ) {
-        let Some(wanted) = self.fetcher.blocks.filter(|wanted| wanted.asked == from && wanted.from == first) else {
+        let Some(wanted) = self
+            .fetcher
+            .blocks
+            .filter(|wanted| wanted.asked == from && wanted.from == first)
+        else {
             self.reject(from, Kind::Blocks, Rejection::Unsolicited, out);
             return;
         };
@@ -201,13 +232,23 @@ impl Replica {
                 && let Some(next) = after(&wanted.sources, Some(wanted.asked))
             {
                 (wanted.asked, wanted.at) = (next, now);
-                ask.push((next, Message::FetchBody { seq: wanted.seq, digest: *digest }));
+                ask.push((
+                    next,
+                    Message::FetchBody {
+                        seq: wanted.seq,
+                        digest: *digest,
+                    },
+                ));
             }
         }
         for (source, message) in ask {
             self.send(Recipient::One(source), message, out);
         }
-        if self.fetcher.blocks.is_some_and(|wanted| now.since(wanted.at) >= timeout) {
+        if self
+            .fetcher
+            .blocks
+            .is_some_and(|wanted| now.since(wanted.at) >= timeout)
+        {
             self.fetcher.blocks = None;
             self.fetch_blocks_if_behind(out);
         }

@@ -39,6 +39,8 @@ pub enum Input {
     },
     /// Every group of records up to this ticket is on disk.
     Synced(Ticket),
+    /// Requests that can never execute, found so between two blocks.
+    Dropped(Vec<Digest>),
     /// The application executed a block.
     Executed {
         /// Its height; exactly one above the one before.
@@ -49,6 +51,8 @@ pub enum Input {
         settled: Vec<Digest>,
         /// Requests that could execute now and could not before.
         ready: Vec<Digest>,
+        /// Requests that stood in the block without effect and can still execute: they are to be proposed again.
+        retry: Vec<Digest>,
     },
     /// The state at checkpoint `seq` is on disk.
     StateDurable {
@@ -161,7 +165,9 @@ pub enum HaltReason {
     #[error("more than f replicas are faulty: {0}")]
     Contradiction(String),
     /// Somebody else signs with this replica's key.
-    #[error("a {what} signed with this replica's key that this replica did not sign: somebody else uses the key")]
+    #[error(
+        "a {what} signed with this replica's key that this replica did not sign: somebody else uses the key"
+    )]
     ForeignVote {
         /// What kind of message.
         what: &'static str,

@@ -14,7 +14,7 @@ use crate::record::Accepted;
 use crate::types::{ReplicaId, SeqNum, View};
 
 /// Votes of one phase and view for one n: the first of each sender.
-pub type Ballot = BTreeMap<ReplicaId, (Digest, Signature)>;
+pub(crate) type Ballot = BTreeMap<ReplicaId, (Digest, Signature)>;
 
 /// How many views below the current one a sender's COMMITs for one n are kept of: enough for a certificate to be
 /// completed after the view was left, and a bound for those who invent views.
@@ -22,29 +22,29 @@ const KEPT_LOWER_VIEWS: usize = 2;
 
 /// All that is known of one sequence number.
 #[derive(Clone, Debug, Default)]
-pub struct Slot {
+pub(crate) struct Slot {
     /// The primaries' signed proposals by view, accepted or not: the current view's and at most one future one's.
-    pub proposals: BTreeMap<View, Vote>,
+    pub(crate) proposals: BTreeMap<View, Vote>,
     /// A body that came with a proposal that is not accepted yet.
-    pub offered: Option<Arc<Body>>,
+    pub(crate) offered: Option<Arc<Body>>,
     /// What was accepted or proposed here, in every view until the slot is forgotten.
-    pub accepted: BTreeMap<View, Accepted>,
+    pub(crate) accepted: BTreeMap<View, Accepted>,
     /// What this replica has signed as PRE-PREPARE or PREPARE: all that was accepted, and the entries of its own
     /// NEW-VIEWs whose body is not here.
-    pub signed: BTreeMap<View, Digest>,
+    pub(crate) signed: BTreeMap<View, Digest>,
     /// PREPAREs by view.
-    pub prepares: BTreeMap<View, Ballot>,
+    pub(crate) prepares: BTreeMap<View, Ballot>,
     /// COMMITs by view.
-    pub commits: BTreeMap<View, Ballot>,
+    pub(crate) commits: BTreeMap<View, Ballot>,
     /// The prepared certificate of the highest view.
-    pub prepared: Option<PreparedCertificate>,
+    pub(crate) prepared: Option<PreparedCertificate>,
     /// Q matching COMMITs of some view, with the body at hand.
-    pub committed: Option<(CommitCertificate, Arc<Body>)>,
+    pub(crate) committed: Option<(CommitCertificate, Arc<Body>)>,
 }
 
 /// What became of a vote that was added.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Added {
+pub(crate) enum Added {
     /// It is the first of its sender for this phase, view and n.
     New,
     /// The same was here already, or it is of no use.
@@ -62,10 +62,17 @@ impl Slot {
     }
 
     /// Adds a PREPARE or COMMIT. The first vote of a sender for (kind, v, n) counts.
-    pub fn add_vote(&mut self, vote: &Vote, current: View) -> Added {
+    pub(crate) fn add_vote(&mut self, vote: &Vote, current: View) -> Added {
         let ballots = self.ballots(vote.phase);
-        if vote.view < current && !ballots.get(&vote.view).is_some_and(|ballot| ballot.contains_key(&vote.sender)) {
-            let lower = ballots.range(..current).filter(|(_, ballot)| ballot.contains_key(&vote.sender)).count();
+        if vote.view < current
+            && !ballots
+                .get(&vote.view)
+                .is_some_and(|ballot| ballot.contains_key(&vote.sender))
+        {
+            let lower = ballots
+                .range(..current)
+                .filter(|(_, ballot)| ballot.contains_key(&vote.sender))
+                .count();
             if vote.phase != Phase::Commit || lower >= KEPT_LOWER_VIEWS {
                 return Added::Old;
             }
@@ -77,14 +84,16 @@ impl Slot {
                 Added::New
             }
             Some((digest, _)) if *digest == vote.digest => Added::Old,
-            Some((digest, signature)) => {
-                Added::Conflict(Vote { digest: *digest, signature: *signature, ..vote.clone() })
-            }
+            Some((digest, signature)) => Added::Conflict(Vote {
+                digest: *digest,
+                signature: *signature,
+                ..vote.clone()
+            }),
         }
     }
 
     /// Adds a PRE-PREPARE. The first of a view counts.
-    pub fn add_proposal(&mut self, vote: &Vote) -> Added {
+    pub(crate) fn add_proposal(&mut self, vote: &Vote) -> Added {
         match self.proposals.get(&vote.view) {
             None => {
                 self.proposals.insert(vote.view, vote.clone());
@@ -97,10 +106,20 @@ impl Slot {
 
     /// `prepared(v, n, d)` but for the body: the PRE-PREPARE accepted here and 2f matching PREPAREs of distinct
     /// replicas other than the primary (OSDI '99 §4.2).
-    pub fn prepared_certificate(&self, seq: SeqNum, view: View, quorum: Quorum) -> Option<PreparedCertificate> {
+    pub(crate) fn prepared_certificate(
+        &self,
+        seq: SeqNum,
+        view: View,
+        quorum: Quorum,
+    ) -> Option<PreparedCertificate> {
         let accepted = self.accepted.get(&view)?;
         let primary = quorum.primary(view);
-        let prepares = matching(self.prepares.get(&view)?, &accepted.digest, quorum.prepares(), Some(primary))?;
+        let prepares = matching(
+            self.prepares.get(&view)?,
+            &accepted.digest,
+            quorum.prepares(),
+            Some(primary),
+        )?;
         Some(PreparedCertificate {
             view,
             seq,
@@ -111,7 +130,7 @@ impl Slot {
     }
 
     /// Q matching COMMITs for (v, n, d), whatever view this replica is in.
-    pub fn commit_certificate(&self, seq: SeqNum, quorum: Quorum) -> Option<CommitCertificate> {
+    pub(crate) fn commit_certificate(&self, seq: SeqNum, quorum: Quorum) -> Option<CommitCertificate> {
         self.commits.iter().rev().find_map(|(view, ballot)| {
             if ballot.len() < quorum.quorum() {
                 return None;
@@ -119,37 +138,55 @@ impl Slot {
             let digests: BTreeSet<Digest> = ballot.values().map(|(digest, _)| *digest).collect();
             digests.into_iter().find_map(|digest| {
                 let commits = matching(ballot, &digest, quorum.quorum(), None)?;
-                Some(CommitCertificate { view: *view, seq, digest, commits: commits.into() })
+                Some(CommitCertificate {
+                    view: *view,
+                    seq,
+                    digest,
+                    commits: commits.into(),
+                })
             })
         })
     }
 
     /// How many replicas PREPAREd `digest` in `view`.
-    pub fn prepare_count(&self, view: View, digest: &Digest) -> usize {
-        self.prepares.get(&view).map_or(0, |ballot| ballot.values().filter(|(held, _)| held == digest).count())
+    pub(crate) fn prepare_count(&self, view: View, digest: &Digest) -> usize {
+        self.prepares.get(&view).map_or(0, |ballot| {
+            ballot.values().filter(|(held, _)| held == digest).count()
+        })
     }
 
     /// Who voted for `digest` in any phase and view: they may have its body.
-    pub fn supporters(&self, digest: &Digest) -> BTreeSet<ReplicaId> {
+    pub(crate) fn supporters(&self, digest: &Digest) -> BTreeSet<ReplicaId> {
         let voters = self.prepares.values().chain(self.commits.values()).flatten();
-        voters.filter(|(_, (held, _))| held == digest).map(|(sender, _)| *sender).collect()
+        voters
+            .filter(|(_, (held, _))| held == digest)
+            .map(|(sender, _)| *sender)
+            .collect()
     }
 }
 
 /// The first `count` votes for `digest` in ascending order of sender, if there are as many.
-fn matching(ballot: &Ballot, digest: &Digest, count: usize, except: Option<ReplicaId>) -> Option<Vec<Endorsement>> {
+fn matching(
+    ballot: &Ballot,
+    digest: &Digest,
+    count: usize,
+    except: Option<ReplicaId>,
+) -> Option<Vec<Endorsement>> {
     let found: Vec<Endorsement> = ballot
         .iter()
         .filter(|(sender, (held, _))| held == digest && Some(**sender) != except)
         .take(count)
-        .map(|(sender, (_, signature))| Endorsement { sender: *sender, signature: *signature })
+        .map(|(sender, (_, signature))| Endorsement {
+            sender: *sender,
+            signature: *signature,
+        })
         .collect();
     (found.len() == count).then_some(found)
 }
 
 /// The slots above what was collected, and the bodies they need.
 #[derive(Debug, Default)]
-pub struct Log {
+pub(crate) struct Log {
     slots: BTreeMap<SeqNum, Slot>,
     /// Bodies accepted here, each with the highest n it was accepted for.
     bodies: BTreeMap<Digest, (SeqNum, Arc<Body>)>,
@@ -158,44 +195,45 @@ pub struct Log {
 
 impl Log {
     /// A log in which everything through `collected` is forgotten.
-    pub fn new(collected: SeqNum) -> Self {
-        Self { collected, ..Self::default() }
+    pub(crate) fn new(collected: SeqNum) -> Self {
+        Self {
+            collected,
+            ..Self::default()
+        }
     }
 
     /// The last sequence number that is forgotten.
-    pub fn collected(&self) -> SeqNum {
+    pub(crate) fn collected(&self) -> SeqNum {
         self.collected
     }
 
     /// The slot of `seq`, if anything is known of it.
-    pub fn get(&self, seq: SeqNum) -> Option<&Slot> {
+    pub(crate) fn get(&self, seq: SeqNum) -> Option<&Slot> {
         self.slots.get(&seq)
     }
 
     /// The slot of `seq`, made if it is not there. The caller has checked that `seq` is above what was collected and
     /// not above what is kept for.
-    pub fn slot(&mut self, seq: SeqNum) -> &mut Slot {
-        assert!(seq > self.collected, "slot {seq} was asked for again after it was collected");
+    pub(crate) fn slot(&mut self, seq: SeqNum) -> &mut Slot {
+        assert!(
+            seq > self.collected,
+            "slot {seq} was asked for again after it was collected"
+        );
         self.slots.entry(seq).or_default()
     }
 
     /// Every slot, ascending.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (SeqNum, &Slot)> {
+    pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (SeqNum, &Slot)> {
         self.slots.iter().map(|(seq, slot)| (*seq, slot))
     }
 
-    /// Every slot, ascending, to be changed.
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = (SeqNum, &mut Slot)> {
-        self.slots.iter_mut().map(|(seq, slot)| (*seq, slot))
-    }
-
     /// The slots above `seq`, ascending.
-    pub fn above(&self, seq: SeqNum) -> impl Iterator<Item = (SeqNum, &Slot)> {
+    pub(crate) fn above(&self, seq: SeqNum) -> impl Iterator<Item = (SeqNum, &Slot)> {
         self.slots.range(seq.next()..).map(|(seq, slot)| (*seq, slot))
     }
 
     /// Keeps a body for `seq`; says whether that was not known yet and has to go to disk.
-    pub fn keep_body(&mut self, seq: SeqNum, body: Arc<Body>) -> bool {
+    pub(crate) fn keep_body(&mut self, seq: SeqNum, body: Arc<Body>) -> bool {
         match self.bodies.entry(body.digest()) {
             Entry::Vacant(entry) => {
                 entry.insert((seq, body));
@@ -210,16 +248,20 @@ impl Log {
     }
 
     /// A body that was accepted here, or the one of a batch committed here.
-    pub fn body(&self, digest: &Digest) -> Option<&Arc<Body>> {
+    pub(crate) fn body(&self, digest: &Digest) -> Option<&Arc<Body>> {
         self.bodies.get(digest).map(|(_, body)| body)
     }
 
     /// Forgets everything through `through` and says which bodies went with it.
-    pub fn collect(&mut self, through: SeqNum) -> Vec<Digest> {
+    pub(crate) fn collect(&mut self, through: SeqNum) -> Vec<Digest> {
         self.collected = self.collected.max(through);
         self.slots = self.slots.split_off(&self.collected.next());
-        let gone: Vec<Digest> =
-            self.bodies.iter().filter(|(_, (seq, _))| *seq <= self.collected).map(|(digest, _)| *digest).collect();
+        let gone: Vec<Digest> = self
+            .bodies
+            .iter()
+            .filter(|(_, (seq, _))| *seq <= self.collected)
+            .map(|(digest, _)| *digest)
+            .collect();
         for digest in &gone {
             self.bodies.remove(digest);
         }
@@ -227,20 +269,24 @@ impl Log {
     }
 
     /// Forgets what a sender voted in views above `current` other than `keep`: one future view a sender is kept.
-    pub fn forget_future_votes(&mut self, sender: ReplicaId, current: View, keep: View) {
+    pub(crate) fn forget_future_votes(&mut self, sender: ReplicaId, current: View, keep: View) {
         for slot in self.slots.values_mut() {
             for ballots in [&mut slot.prepares, &mut slot.commits] {
-                for (_, ballot) in ballots.range_mut(current.next()..).filter(|(view, _)| **view != keep) {
+                for (_, ballot) in ballots
+                    .range_mut(current.next()..)
+                    .filter(|(view, _)| **view != keep)
+                {
                     ballot.remove(&sender);
                 }
                 ballots.retain(|_, ballot| !ballot.is_empty());
             }
-            slot.proposals.retain(|view, vote| *view <= current || *view == keep || vote.sender != sender);
+            slot.proposals
+                .retain(|view, vote| *view <= current || *view == keep || vote.sender != sender);
         }
     }
 
     /// Forgets proposals and PREPAREs below `view`: they can make no certificate any more.
-    pub fn enter_view(&mut self, view: View) {
+    pub(crate) fn enter_view(&mut self, view: View) {
         for slot in self.slots.values_mut() {
             slot.proposals = slot.proposals.split_off(&view);
             slot.prepares = slot.prepares.split_off(&view);

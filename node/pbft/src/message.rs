@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use tagma_crypto::encode::{self, Decode, Encode, List};
+use tagma_crypto::encode::{self, Blob, Decode, Encode, List};
 use tagma_crypto::{Digest, Domain, SecretKey, Signature};
 
 use crate::batch::{Batch, Request};
@@ -69,7 +69,14 @@ impl Vote {
         key: &SecretKey,
     ) -> Self {
         let signature = key.sign(phase.domain(), chain, &Self::content(view, seq, &digest, sender));
-        Self { phase, view, seq, digest, sender, signature }
+        Self {
+            phase,
+            view,
+            seq,
+            digest,
+            sender,
+            signature,
+        }
     }
 }
 
@@ -99,7 +106,12 @@ impl Checkpoint {
     /// Signs a CHECKPOINT.
     pub fn sign(seq: SeqNum, header: Digest, sender: ReplicaId, chain: &Digest, key: &SecretKey) -> Self {
         let signature = key.sign(Self::DOMAIN, chain, &Self::content(seq, &header, sender));
-        Self { seq, header, sender, signature }
+        Self {
+            seq,
+            header,
+            sender,
+            signature,
+        }
     }
 }
 
@@ -125,12 +137,17 @@ impl ViewChange {
 
     /// h: the sender's highest stable checkpoint.
     pub fn stable_seq(&self) -> SeqNum {
-        self.stable.as_ref().map_or(SeqNum::ZERO, |certificate| certificate.seq)
+        self.stable
+            .as_ref()
+            .map_or(SeqNum::ZERO, |certificate| certificate.seq)
     }
 
     /// The digest of C and P. Two VIEW-CHANGEs of one sender and target with different ones are a fault.
     pub fn content_digest(&self) -> Digest {
-        Digest::of("tagma/view-change-content", &[&encode::encode(&(&self.stable, &self.prepared))])
+        Digest::of(
+            "tagma/view-change-content",
+            &[&encode::encode(&(&self.stable, &self.prepared))],
+        )
     }
 
     /// The bytes the signature covers, beside domain and chain id: short, so that a target can be proved without C
@@ -149,7 +166,13 @@ impl ViewChange {
         key: &SecretKey,
     ) -> Self {
         let signature = Signature::from_bytes([0; 64]);
-        let mut message = Self { target, stable, prepared: prepared.into(), sender, signature };
+        let mut message = Self {
+            target,
+            stable,
+            prepared: prepared.into(),
+            sender,
+            signature,
+        };
         let content = Self::content(target, &message.content_digest(), sender);
         message.signature = key.sign(Self::DOMAIN, chain, &content);
         message
@@ -261,7 +284,7 @@ pub struct Status {
     pub starting: bool,
     /// The highest statements the sender has seen signed by the receiver, for the amnesia check of its start; none in
     /// a STATUS that goes to all.
-    pub yours: Option<HighestSigned>,
+    pub yours: Option<Box<HighestSigned>>,
 }
 
 /// A block with the proof that it is final.
@@ -327,16 +350,16 @@ pub enum Message {
         /// The checkpoint.
         seq: SeqNum,
         /// Which part.
-        part: tagma_crypto::encode::Blob,
+        part: Blob,
     },
     /// Answers [`Message::FetchState`]; the ledger checks it against the certified header before using it.
     StatePart {
         /// The checkpoint.
         seq: SeqNum,
         /// Which part was asked for.
-        part: tagma_crypto::encode::Blob,
+        part: Blob,
         /// The part, or nothing if the sender does not have it.
-        data: Option<tagma_crypto::encode::Blob>,
+        data: Option<Blob>,
     },
 }
 
@@ -405,7 +428,15 @@ impl Kind {
     /// Whether messages of this kind can be large or come in answer to a request. They travel apart from votes, so
     /// that a vote never waits behind them.
     pub const fn is_bulk(self) -> bool {
-        !matches!(self, Self::Prepare | Self::Commit | Self::Checkpoint | Self::Status | Self::FetchBody | Self::FetchBlocks)
+        !matches!(
+            self,
+            Self::Prepare
+                | Self::Commit
+                | Self::Checkpoint
+                | Self::Status
+                | Self::FetchBody
+                | Self::FetchBlocks
+        )
     }
 }
 

@@ -38,13 +38,17 @@ pub fn decide(view_changes: &[Arc<ViewChange>], null: Digest) -> Result<Decision
         .filter_map(|message| message.stable.as_ref())
         .max_by_key(|certificate| certificate.seq)
         .cloned();
-    let min_s = stable.as_ref().map_or(SeqNum::ZERO, |certificate| certificate.seq);
+    let min_s = stable
+        .as_ref()
+        .map_or(SeqNum::ZERO, |certificate| certificate.seq);
     let mut best: BTreeMap<SeqNum, (View, Digest)> = BTreeMap::new();
     for certificate in view_changes.iter().flat_map(|message| message.prepared.iter()) {
         if certificate.seq <= min_s {
             continue;
         }
-        let entry = best.entry(certificate.seq).or_insert((certificate.view, certificate.digest));
+        let entry = best
+            .entry(certificate.seq)
+            .or_insert((certificate.view, certificate.digest));
         if entry.0 == certificate.view && entry.1 != certificate.digest {
             return Err(BadNewView::Contradiction(certificate.seq, certificate.view));
         }
@@ -57,5 +61,10 @@ pub fn decide(view_changes: &[Arc<ViewChange>], null: Digest) -> Result<Decision
         .up_to(max_s)
         .map(|seq| (seq, best.get(&seq).map_or(null, |(_, digest)| *digest)))
         .collect();
-    Ok(Decision { stable, min_s, max_s, choices })
+    Ok(Decision {
+        stable,
+        min_s,
+        max_s,
+        choices,
+    })
 }

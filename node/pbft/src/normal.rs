@@ -22,7 +22,15 @@ const MAX_EXECUTING: u64 = 128;
 impl Replica {
     fn sign_vote(&self, phase: Phase, seq: SeqNum, digest: Digest) -> Vote {
         let ring = &self.config.ring;
-        Vote::sign(phase, self.view, seq, digest, self.id(), &ring.chain, &self.config.key)
+        Vote::sign(
+            phase,
+            self.view,
+            seq,
+            digest,
+            self.id(),
+            &ring.chain,
+            &self.config.key,
+        )
     }
 
     /// The primary closes batches and assigns sequence numbers (OSDI '99 §4.2).
@@ -47,17 +55,26 @@ impl Replica {
                     return;
                 }
                 if !self.batch_delay_over {
-                    self.timers.set(Timer::Batch, self.now.clock.plus(self.config.tuning.batch_max_delay));
+                    self.timers.set(
+                        Timer::Batch,
+                        self.now.clock.plus(self.config.tuning.batch_max_delay),
+                    );
                     return;
                 }
             }
             self.batch_delay_over = false;
             self.timers.clear(Timer::Batch);
             let requests = self.pool.take(limits.0, limits.1);
-            let batch = Batch { time_ms: self.now.wall_ms.max(1), requests: requests.into() };
+            let batch = Batch {
+                time_ms: self.now.wall_ms.max(1),
+                requests: requests.into(),
+            };
             let body = Body::new(&self.config.ring.chain, batch);
             self.proposed = seq;
-            out.events.push(Event::Proposed { seq, requests: body.batch().requests.len() });
+            out.events.push(Event::Proposed {
+                seq,
+                requests: body.batch().requests.len(),
+            });
             let vote = self.sign_vote(Phase::PrePrepare, seq, body.digest());
             self.record_accepted(&vote, &body, out);
             self.after_sync(Own::Proposal(vote, body));
@@ -68,10 +85,15 @@ impl Replica {
 
     /// Records (v, n) → d with the body, and hands both to the disk.
     fn record_accepted(&mut self, vote: &Vote, body: &Arc<Body>, out: &mut Outputs) {
-        let accepted = Accepted { digest: vote.digest, signature: vote.signature };
+        let accepted = Accepted {
+            digest: vote.digest,
+            signature: vote.signature,
+        };
         let slot = self.log.slot(vote.seq);
         assert!(
-            slot.accepted.get(&vote.view).is_none_or(|held| held.digest == vote.digest),
+            slot.accepted
+                .get(&vote.view)
+                .is_none_or(|held| held.digest == vote.digest),
             "two digests accepted for one (v, n)"
         );
         slot.accepted.insert(vote.view, accepted);
@@ -81,7 +103,15 @@ impl Replica {
             self.persist(Record::Body(vote.seq, Arc::clone(body)), out);
         }
         let (view, seq, digest, signature) = (vote.view, vote.seq, vote.digest, vote.signature);
-        self.persist(Record::Accepted { view, seq, digest, signature }, out);
+        self.persist(
+            Record::Accepted {
+                view,
+                seq,
+                digest,
+                signature,
+            },
+            out,
+        );
     }
 
     /// The body of a digest, wherever it is known from.
@@ -90,12 +120,17 @@ impl Replica {
             return Some(Arc::clone(&self.null));
         }
         let slot = self.log.get(seq);
-        let offered = slot.and_then(|slot| slot.offered.as_ref()).filter(|body| body.digest() == *digest);
+        let offered = slot
+            .and_then(|slot| slot.offered.as_ref())
+            .filter(|body| body.digest() == *digest);
         let committed = slot
             .and_then(|slot| slot.committed.as_ref())
             .map(|(_, body)| body)
             .filter(|body| body.digest() == *digest);
-        offered.or(committed).or_else(|| self.log.body(digest)).map(Arc::clone)
+        offered
+            .or(committed)
+            .or_else(|| self.log.body(digest))
+            .map(Arc::clone)
     }
 
     /// Whether anything is kept for this (v, n): everything in the current window, digests only up to K above it, and
@@ -127,7 +162,10 @@ impl Replica {
         if vote.seq <= self.stable_seq() {
             return;
         }
-        let held = self.log.get(vote.seq).and_then(|slot| slot.signed.get(&vote.view));
+        let held = self
+            .log
+            .get(vote.seq)
+            .and_then(|slot| slot.signed.get(&vote.view));
         if held.is_some_and(|digest| *digest == vote.digest) {
             return;
         }
@@ -149,7 +187,13 @@ impl Replica {
     }
 
     /// A PRE-PREPARE of the primary of its view.
-    pub(crate) fn on_pre_prepare(&mut self, from: ReplicaId, vote: Vote, body: Option<Arc<Body>>, out: &mut Outputs) {
+    pub(crate) fn on_pre_prepare(
+        &mut self,
+        from: ReplicaId,
+        vote: Vote,
+        body: Option<Arc<Body>>,
+        out: &mut Outputs,
+    ) {
         if vote.sender == self.id() {
             self.on_own_vote(&vote, out);
             return;
@@ -223,12 +267,18 @@ impl Replica {
             return;
         }
         let Some(slot) = self.log.get(seq) else { return };
-        let Some(vote) = slot.proposals.get(&self.view).cloned() else { return };
+        let Some(vote) = slot.proposals.get(&self.view).cloned() else {
+            return;
+        };
         if slot.accepted.contains_key(&self.view) {
             return;
         }
         let chosen = self.choices.get(&seq).copied();
-        if self.history.get(&seq).is_some_and(|executed| *executed != vote.digest) {
+        if self
+            .history
+            .get(&seq)
+            .is_some_and(|executed| *executed != vote.digest)
+        {
             if chosen.is_some() {
                 self.halt(HaltReason::ConflictingCommit { seq }, out);
             }
@@ -270,16 +320,23 @@ impl Replica {
 
     /// Whether the proposed time lies at most the allowed drift ahead, or f + 1 other backups found it acceptable.
     fn time_is_acceptable(&mut self, seq: SeqNum, vote: &Vote, body: &Body) -> bool {
-        let limit = self.now.wall_ms.saturating_add(self.config.parameters.max_clock_drift_ms);
+        let limit = self
+            .now
+            .wall_ms
+            .saturating_add(self.config.parameters.max_clock_drift_ms);
         let proposed = body.batch().time_ms;
         if proposed <= limit {
             return true;
         }
-        let supporters = self.log.get(seq).map_or(0, |slot| slot.prepare_count(vote.view, &vote.digest));
+        let supporters = self
+            .log
+            .get(seq)
+            .map_or(0, |slot| slot.prepare_count(vote.view, &vote.digest));
         if supporters >= self.quorum.weak() {
             return true;
         }
-        let wait = core::time::Duration::from_millis(proposed - limit).min(self.config.tuning.request_timeout);
+        let wait =
+            core::time::Duration::from_millis(proposed - limit).min(self.config.tuning.request_timeout);
         self.timers.advance(Timer::Held, self.now.clock.plus(wait));
         false
     }
@@ -291,7 +348,11 @@ impl Replica {
             return;
         }
         self.note_signed(vote);
-        let kind = if vote.phase == Phase::Commit { Kind::Commit } else { Kind::Prepare };
+        let kind = if vote.phase == Phase::Commit {
+            Kind::Commit
+        } else {
+            Kind::Prepare
+        };
         if !self.in_reach(from, kind, vote, out) {
             return;
         }
@@ -319,7 +380,10 @@ impl Replica {
         }
         let view = self.view;
         let added = self.log.slot(vote.seq).add_vote(vote, view);
-        assert!(!matches!(added, Added::Conflict(_)), "this replica voted twice for one (v, n)");
+        assert!(
+            !matches!(added, Added::Conflict(_)),
+            "this replica voted twice for one (v, n)"
+        );
         self.progress(vote.seq, out);
     }
 
@@ -335,10 +399,16 @@ impl Replica {
             return;
         }
         let Some(slot) = self.log.get(seq) else { return };
-        if slot.prepared.as_ref().is_some_and(|certificate| certificate.view >= self.view) {
+        if slot
+            .prepared
+            .as_ref()
+            .is_some_and(|certificate| certificate.view >= self.view)
+        {
             return;
         }
-        let Some(certificate) = slot.prepared_certificate(seq, self.view, self.quorum) else { return };
+        let Some(certificate) = slot.prepared_certificate(seq, self.view, self.quorum) else {
+            return;
+        };
         let digest = certificate.digest;
         out.events.push(Event::Prepared { seq });
         self.log.slot(seq).prepared = Some(certificate.clone());
@@ -356,14 +426,20 @@ impl Replica {
         if slot.committed.is_some() {
             return;
         }
-        let Some(certificate) = slot.commit_certificate(seq, self.quorum) else { return };
+        let Some(certificate) = slot.commit_certificate(seq, self.quorum) else {
+            return;
+        };
         if self.contradicts_history(seq, &certificate.digest, out) {
             return;
         }
         match self.find_body(seq, &certificate.digest) {
             Some(body) => self.commit(certificate, body, out),
             None => {
-                let sources = certificate.commits.iter().map(|endorsement| endorsement.sender).collect();
+                let sources = certificate
+                    .commits
+                    .iter()
+                    .map(|endorsement| endorsement.sender)
+                    .collect();
                 self.want_body(seq, certificate.digest, sources, out);
             }
         }
@@ -404,7 +480,11 @@ impl Replica {
             };
             self.dispatched = seq;
             self.history.insert(seq, body.digest());
-            out.execute.push(Execution { seq, body, certificate });
+            out.execute.push(Execution {
+                seq,
+                body,
+                certificate,
+            });
         }
     }
 
@@ -417,7 +497,10 @@ impl Replica {
         ready: &[Digest],
         out: &mut Outputs,
     ) {
-        assert!(seq == self.executed.next() && seq <= self.dispatched, "the application executed {seq} out of order");
+        assert!(
+            seq == self.executed.next() && seq <= self.dispatched,
+            "the application executed {seq} out of order"
+        );
         self.executed = seq;
         self.awaited.remove(&seq);
         for digest in settled {

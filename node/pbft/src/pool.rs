@@ -9,7 +9,7 @@ use crate::batch::Request;
 
 /// A request's place in the order of admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Arrival(u64);
+pub(crate) struct Arrival(u64);
 
 #[derive(Debug)]
 struct Entry {
@@ -19,7 +19,7 @@ struct Entry {
 
 /// The pending requests of one replica.
 #[derive(Debug, Default)]
-pub struct Pool {
+pub(crate) struct Pool {
     next: u64,
     entries: BTreeMap<Arrival, Entry>,
     index: BTreeMap<Digest, Arrival>,
@@ -31,7 +31,7 @@ pub struct Pool {
 
 impl Pool {
     /// Adds a request behind all others, unless it is there already.
-    pub fn add(&mut self, request: Arc<Request>, digest: Digest, timed: bool) {
+    pub(crate) fn add(&mut self, request: Arc<Request>, digest: Digest, timed: bool) {
         if !self.index.contains_key(&digest) {
             let arrival = Arrival(self.next);
             self.next += 1;
@@ -45,14 +45,14 @@ impl Pool {
     }
 
     /// From now on this request could execute.
-    pub fn make_timed(&mut self, digest: &Digest) {
+    pub(crate) fn make_timed(&mut self, digest: &Digest) {
         if let Some(arrival) = self.index.get(digest) {
             self.timed.insert(*arrival);
         }
     }
 
     /// This request is executed or can never be.
-    pub fn remove(&mut self, digest: &Digest) {
+    pub(crate) fn remove(&mut self, digest: &Digest) {
         if let Some(arrival) = self.index.remove(digest) {
             self.entries.remove(&arrival);
             self.queued.remove(&arrival);
@@ -61,32 +61,32 @@ impl Pool {
     }
 
     /// Whether this request is still pending.
-    pub fn contains(&self, arrival: Arrival) -> bool {
+    pub(crate) fn contains(&self, arrival: Arrival) -> bool {
         self.entries.contains_key(&arrival)
     }
 
     /// How many are pending.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
     /// Whether none is pending.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
     /// How many wait to be proposed.
-    pub fn queued(&self) -> usize {
+    pub(crate) fn queued(&self) -> usize {
         self.queued.len()
     }
 
     /// The oldest request that could execute, among the first `room`.
-    pub fn oldest_timed(&self) -> Option<Arrival> {
+    pub(crate) fn oldest_timed(&self) -> Option<Arrival> {
         self.timed.first().copied()
     }
 
     /// Takes the oldest queued requests for a batch of at most so many requests and bytes; they stay pending.
-    pub fn take(&mut self, max_requests: usize, max_bytes: usize) -> Vec<Request> {
+    pub(crate) fn take(&mut self, max_requests: usize, max_bytes: usize) -> Vec<Request> {
         let mut taken = Vec::new();
         let mut bytes = 16;
         while let Some(arrival) = self.queued.first().copied() {
@@ -106,7 +106,7 @@ impl Pool {
     }
 
     /// Whether the queued requests fill a batch.
-    pub fn fills(&self, max_requests: usize, max_bytes: usize) -> bool {
+    pub(crate) fn fills(&self, max_requests: usize, max_bytes: usize) -> bool {
         if self.queued.len() >= max_requests {
             return true;
         }
@@ -121,8 +121,15 @@ impl Pool {
         false
     }
 
+    /// A batch held this request without effect: it is to be proposed again, in its old place.
+    pub(crate) fn requeue_one(&mut self, digest: &Digest) {
+        if let Some(arrival) = self.index.get(digest) {
+            self.queued.insert(*arrival);
+        }
+    }
+
     /// A new view has begun: everything pending is to be proposed again, but what the view has chosen already.
-    pub fn requeue(&mut self, chosen: &BTreeSet<Digest>) {
+    pub(crate) fn requeue(&mut self, chosen: &BTreeSet<Digest>) {
         self.queued = self
             .entries
             .iter()
@@ -132,7 +139,7 @@ impl Pool {
     }
 
     /// The oldest pending requests, at most `room` of them and `max_bytes` in all, for forwarding to the primary.
-    pub fn forwardable(&self, room: usize, max_bytes: usize) -> Vec<Request> {
+    pub(crate) fn forwardable(&self, room: usize, max_bytes: usize) -> Vec<Request> {
         let mut bytes = 0;
         self.entries
             .values()

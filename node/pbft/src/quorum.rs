@@ -42,12 +42,23 @@ impl Quorum {
     pub fn new(n: usize) -> Result<Self, BadReplicaCount> {
         let max = MAX_REPLICAS;
         match u16::try_from(n) {
-            Ok(size) if (4..=max).contains(&size) && size % 3 == 1 => Ok(Self { n: size, f: (size - 1) / 3 }),
+            Ok(size) if (4..=max).contains(&size) && size % 3 == 1 => Ok(Self {
+                n: size,
+                f: (size - 1) / 3,
+            }),
             _ => {
                 let n = u64::try_from(n).unwrap_or(u64::MAX);
                 let largest = u64::from(max);
-                let below = if n < 7 { 4 } else { (n.min(largest) - 1) / 3 * 3 + 1 };
-                Err(BadReplicaCount { n, below, above: (below + 3).min(largest) })
+                let below = if n < 7 {
+                    4
+                } else {
+                    (n.min(largest) - 1) / 3 * 3 + 1
+                };
+                Err(BadReplicaCount {
+                    n,
+                    below,
+                    above: (below + 3).min(largest),
+                })
             }
         }
     }
@@ -74,7 +85,10 @@ impl Quorum {
     /// The primary of view `v`: v mod N (OSDI '99 §4).
     pub const fn primary(self, view: View) -> ReplicaId {
         // The remainder of a division by a u16 fits a u16.
-        #[allow(clippy::cast_possible_truncation, reason = "the remainder of a division by a u16")]
+        #[allow(
+            clippy::cast_possible_truncation,
+            reason = "the remainder of a division by a u16"
+        )]
         let id = (view.get() % self.n as u64) as u16;
         ReplicaId::new(id)
     }
@@ -98,10 +112,38 @@ mod tests {
         let valid: Vec<usize> = (0..200).filter(|&n| Quorum::new(n).is_ok()).collect();
         let expected: Vec<usize> = (1..=42).map(|f| 3 * f + 1).collect();
         assert_eq!(valid, expected);
-        assert_eq!(Quorum::new(5).unwrap_err(), BadReplicaCount { n: 5, below: 4, above: 7 });
-        assert_eq!(Quorum::new(6).unwrap_err(), BadReplicaCount { n: 6, below: 4, above: 7 });
-        assert_eq!(Quorum::new(9).unwrap_err(), BadReplicaCount { n: 9, below: 7, above: 10 });
-        assert_eq!(Quorum::new(1).unwrap_err(), BadReplicaCount { n: 1, below: 4, above: 7 });
+        assert_eq!(
+            Quorum::new(5).unwrap_err(),
+            BadReplicaCount {
+                n: 5,
+                below: 4,
+                above: 7
+            }
+        );
+        assert_eq!(
+            Quorum::new(6).unwrap_err(),
+            BadReplicaCount {
+                n: 6,
+                below: 4,
+                above: 7
+            }
+        );
+        assert_eq!(
+            Quorum::new(9).unwrap_err(),
+            BadReplicaCount {
+                n: 9,
+                below: 7,
+                above: 10
+            }
+        );
+        assert_eq!(
+            Quorum::new(1).unwrap_err(),
+            BadReplicaCount {
+                n: 1,
+                below: 4,
+                above: 7
+            }
+        );
         assert_eq!(Quorum::new(500).unwrap_err().above, 127);
     }
 
@@ -109,8 +151,14 @@ mod tests {
     fn quorums_intersect_in_a_correct_replica() {
         for f in 1..=42_usize {
             let q = Quorum::new(3 * f + 1).unwrap();
-            assert!(2 * q.quorum() >= usize::from(q.replicas()) + q.weak(), "two quorums share f + 1");
-            assert!(q.quorum() <= usize::from(q.replicas() - q.faults()), "the correct replicas are a quorum");
+            assert!(
+                2 * q.quorum() >= usize::from(q.replicas()) + q.weak(),
+                "two quorums share f + 1"
+            );
+            assert!(
+                q.quorum() <= usize::from(q.replicas() - q.faults()),
+                "the correct replicas are a quorum"
+            );
             assert_eq!(q.prepares() + 1, q.quorum());
         }
     }

@@ -13,7 +13,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tagma_crypto::encode::{self, DecodeError, Decode, Encode};
+use tagma_crypto::encode::{self, Decode, DecodeError, Encode};
 use tagma_crypto::{Digest, Signature};
 
 use crate::batch::{Batch, Body};
@@ -131,7 +131,12 @@ impl Record {
     /// The key-value changes that store this record.
     pub fn changes(&self) -> Vec<Change> {
         match self {
-            Self::Accepted { view, seq, digest, signature } => {
+            Self::Accepted {
+                view,
+                seq,
+                digest,
+                signature,
+            } => {
                 let mut key = seq_key(*seq);
                 key.extend_from_slice(&view.get().to_be_bytes());
                 vec![Change::Put(ACCEPTED, key, encode::encode(&(*digest, *signature)))]
@@ -141,10 +146,17 @@ impl Record {
                 vec![Change::Put(BODIES, key, encode::encode(&(*seq, body.batch())))]
             }
             Self::Prepared(certificate) => {
-                vec![Change::Put(PREPARED, seq_key(certificate.seq), encode::encode(certificate))]
+                vec![Change::Put(
+                    PREPARED,
+                    seq_key(certificate.seq),
+                    encode::encode(certificate),
+                )]
             }
             Self::LeftView { view, message } => {
-                let stored = StoredView { view: *view, left_by: Some(Arc::clone(message)) };
+                let stored = StoredView {
+                    view: *view,
+                    left_by: Some(Arc::clone(message)),
+                };
                 vec![Change::Put(SINGLES, VIEW.to_vec(), encode::encode(&stored))]
             }
             Self::EnteredView(message) => {
@@ -152,10 +164,17 @@ impl Record {
                 let stored = StoredView { view, left_by: None };
                 vec![
                     Change::Put(SINGLES, VIEW.to_vec(), encode::encode(&stored)),
-                    Change::Put(NEW_VIEWS, view.get().to_be_bytes().to_vec(), encode::encode(message)),
+                    Change::Put(
+                        NEW_VIEWS,
+                        view.get().to_be_bytes().to_vec(),
+                        encode::encode(message),
+                    ),
                     Change::DeleteBelow(
                         NEW_VIEWS,
-                        view.get().saturating_sub(KEPT_NEW_VIEWS - 1).to_be_bytes().to_vec(),
+                        view.get()
+                            .saturating_sub(KEPT_NEW_VIEWS - 1)
+                            .to_be_bytes()
+                            .to_vec(),
                     ),
                 ]
             }
@@ -167,10 +186,18 @@ impl Record {
                     Change::DeleteBelow(ACCEPTED, seq_key(through.next())),
                     Change::DeleteBelow(PREPARED, seq_key(through.next())),
                 ];
-                changes.extend(bodies.iter().map(|digest| Change::Delete(BODIES, digest.as_bytes().to_vec())));
+                changes.extend(
+                    bodies
+                        .iter()
+                        .map(|digest| Change::Delete(BODIES, digest.as_bytes().to_vec())),
+                );
                 changes
             }
-            Self::Evidence { culprit, index, evidence } => {
+            Self::Evidence {
+                culprit,
+                index,
+                evidence,
+            } => {
                 let mut key = culprit.get().to_be_bytes().to_vec();
                 key.extend_from_slice(evidence.name().as_bytes());
                 key.extend_from_slice(&index.to_be_bytes());
@@ -237,7 +264,10 @@ pub struct DamagedRecord {
 }
 
 fn damaged(table: &'static str) -> impl Fn(DecodeError) -> DamagedRecord {
-    move |why| DamagedRecord { table, why: why.to_string() }
+    move |why| DamagedRecord {
+        table,
+        why: why.to_string(),
+    }
 }
 
 impl Recovered {
@@ -245,14 +275,28 @@ impl Recovered {
     ///
     /// # Errors
     /// If they are not what [`Record::changes`] writes.
-    pub fn load(&mut self, chain: &Digest, table: &str, key: &[u8], value: &[u8]) -> Result<(), DamagedRecord> {
+    pub fn load(
+        &mut self,
+        chain: &Digest,
+        table: &str,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<(), DamagedRecord> {
         match table {
             ACCEPTED => {
-                let halves = key.split_first_chunk::<8>().map(|(seq, view)| (seq, <[u8; 8]>::try_from(view)));
+                let halves = key
+                    .split_first_chunk::<8>()
+                    .map(|(seq, view)| (seq, <[u8; 8]>::try_from(view)));
                 let Some((seq, Ok(view))) = halves else {
-                    return Err(DamagedRecord { table: ACCEPTED, why: "a key of the wrong length".into() });
+                    return Err(DamagedRecord {
+                        table: ACCEPTED,
+                        why: "a key of the wrong length".into(),
+                    });
                 };
-                let at = (SeqNum::new(u64::from_be_bytes(*seq)), View::new(u64::from_be_bytes(view)));
+                let at = (
+                    SeqNum::new(u64::from_be_bytes(*seq)),
+                    View::new(u64::from_be_bytes(view)),
+                );
                 let (digest, signature) = encode::decode(value, VALUE_LIMIT).map_err(damaged(ACCEPTED))?;
                 self.accepted.insert(at, Accepted { digest, signature });
             }
@@ -261,7 +305,10 @@ impl Recovered {
                     encode::decode(value, VALUE_LIMIT).map_err(damaged(BODIES))?;
                 let body = Body::new(chain, batch);
                 if body.digest().as_bytes() != key {
-                    return Err(DamagedRecord { table: BODIES, why: "a body of another digest".into() });
+                    return Err(DamagedRecord {
+                        table: BODIES,
+                        why: "a body of another digest".into(),
+                    });
                 }
                 self.bodies.insert(body.digest(), (seq, body));
             }
@@ -271,15 +318,17 @@ impl Recovered {
                 self.prepared.insert(certificate.seq, certificate);
             }
             NEW_VIEWS => {
-                let message: Arc<NewView> =
-                    encode::decode(value, VALUE_LIMIT).map_err(damaged(NEW_VIEWS))?;
+                let message: Arc<NewView> = encode::decode(value, VALUE_LIMIT).map_err(damaged(NEW_VIEWS))?;
                 self.new_views.insert(message.view, message);
             }
             EVIDENCE => {
                 let evidence: Evidence = encode::decode(value, VALUE_LIMIT).map_err(damaged(EVIDENCE))?;
                 if let Some((culprit, _)) = key.split_first_chunk::<2>() {
                     let culprit = ReplicaId::new(u16::from_be_bytes(*culprit));
-                    *self.evidence.entry((culprit, evidence.name().to_owned())).or_default() += 1;
+                    *self
+                        .evidence
+                        .entry((culprit, evidence.name().to_owned()))
+                        .or_default() += 1;
                 }
             }
             SINGLES => match key {
@@ -290,7 +339,12 @@ impl Recovered {
                 }
                 STABLE => self.stable = Some(encode::decode(value, VALUE_LIMIT).map_err(damaged(SINGLES))?),
                 VOTER => self.voter = Some(encode::decode(value, VALUE_LIMIT).map_err(damaged(SINGLES))?),
-                _ => return Err(DamagedRecord { table: SINGLES, why: "an unknown key".into() }),
+                _ => {
+                    return Err(DamagedRecord {
+                        table: SINGLES,
+                        why: "an unknown key".into(),
+                    });
+                }
             },
             _ => {}
         }

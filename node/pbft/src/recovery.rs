@@ -20,15 +20,28 @@ use crate::view_change::Departure;
 impl Replica {
     /// A replica as it was when it last synced. It signs nothing new before others have told what they know it to
     /// have signed; what is in `out` afterwards asks them.
-    pub fn recover(config: Config, recovered: Recovered, executed: &Executed, now: Now, out: &mut Outputs) -> Self {
+    pub fn recover(
+        config: Config,
+        recovered: Recovered,
+        executed: &Executed,
+        now: Now,
+        out: &mut Outputs,
+    ) -> Self {
         let quorum = config.ring.quorum;
         let null = Body::null(&config.ring.chain);
-        let stable_seq = recovered.stable.as_ref().map_or(SeqNum::ZERO, |certificate| certificate.seq);
+        let stable_seq = recovered
+            .stable
+            .as_ref()
+            .map_or(SeqNum::ZERO, |certificate| certificate.seq);
         let (durable, durable_header) = executed.checkpoint;
         let new_view = recovered.new_views.get(&recovered.view).cloned();
-        let decision = new_view.as_ref().and_then(|message| decide(&message.view_changes, null.digest()).ok());
-        let choices: BTreeMap<_, _> =
-            decision.iter().flat_map(|decision| decision.choices.iter().copied()).collect();
+        let decision = new_view
+            .as_ref()
+            .and_then(|message| decide(&message.view_changes, null.digest()).ok());
+        let choices: BTreeMap<_, _> = decision
+            .iter()
+            .flat_map(|decision| decision.choices.iter().copied())
+            .collect();
         let mut replica = Self {
             quorum,
             null,
@@ -55,13 +68,20 @@ impl Replica {
             timers: Timers::default(),
             fetcher: Fetcher::default(),
             peers: BTreeMap::new(),
-            proposed: decision.map_or(SeqNum::ZERO, |decision| decision.max_s).max(stable_seq),
+            proposed: decision
+                .map_or(SeqNum::ZERO, |decision| decision.max_s)
+                .max(stable_seq),
             dispatched: executed.tip,
             executed: executed.tip,
             history: executed.recent.iter().copied().collect(),
             stable: recovered.stable.clone(),
             checkpoints: BTreeMap::new(),
-            own_headers: executed.headers.iter().copied().chain([(durable, durable_header)]).collect(),
+            own_headers: executed
+                .headers
+                .iter()
+                .copied()
+                .chain([(durable, durable_header)])
+                .collect(),
             durable,
             ticket: Ticket(0),
             synced: Ticket(0),
@@ -78,7 +98,10 @@ impl Replica {
         }
         replica.compare_with_stable(out);
         replica.send_status(Recipient::Others, out);
-        replica.timers.set(Timer::Status, now.clock.plus(replica.config.tuning.status_interval));
+        replica.timers.set(
+            Timer::Status,
+            now.clock.plus(replica.config.tuning.status_interval),
+        );
         replica
     }
 
@@ -103,7 +126,17 @@ impl Replica {
                 let sender = self.quorum.primary(view);
                 let (digest, signature) = (accepted.digest, accepted.signature);
                 let phase = Phase::PrePrepare;
-                slot.proposals.insert(view, Vote { phase, view, seq, digest, sender, signature });
+                slot.proposals.insert(
+                    view,
+                    Vote {
+                        phase,
+                        view,
+                        seq,
+                        digest,
+                        sender,
+                        signature,
+                    },
+                );
                 self.proposed = self.proposed.max(seq);
             }
         }
@@ -116,7 +149,8 @@ impl Replica {
             }
             self.log.slot(seq).prepared = Some(certificate);
         }
-        self.awaited.extend(self.choices.keys().filter(|seq| **seq > self.executed));
+        self.awaited
+            .extend(self.choices.keys().filter(|seq| **seq > self.executed));
         if self.standing == Standing::Starting {
             self.restore_choices();
             self.restore_own_votes();
@@ -125,15 +159,26 @@ impl Replica {
 
     /// What the NEW-VIEW of this view chose is proposed again by it, accepted before the crash or not.
     fn restore_choices(&mut self) {
-        let Some(message) = self.new_view.clone() else { return };
-        let Ok(decision) = decide(&message.view_changes, self.null.digest()) else { return };
+        let Some(message) = self.new_view.clone() else {
+            return;
+        };
+        let Ok(decision) = decide(&message.view_changes, self.null.digest()) else {
+            return;
+        };
         let sender = self.quorum.primary(self.view);
         for ((seq, digest), proposal) in decision.choices.into_iter().zip(message.proposals.iter()) {
             if seq <= self.log.collected() {
                 continue;
             }
             let (view, signature) = (self.view, proposal.signature);
-            let vote = Vote { phase: Phase::PrePrepare, view, seq, digest, sender, signature };
+            let vote = Vote {
+                phase: Phase::PrePrepare,
+                view,
+                seq,
+                digest,
+                sender,
+                signature,
+            };
             self.log.slot(seq).proposals.entry(view).or_insert(vote);
         }
     }

@@ -129,11 +129,17 @@ impl Replica {
     }
     /// The view this replica wants: its own in normal mode.
     pub fn target(&self) -> View {
-        self.departure.as_ref().map_or(self.view, |departure| departure.target)
+        self.departure
+            .as_ref()
+            .map_or(self.view, |departure| departure.target)
     }
     /// The mode.
     pub fn mode(&self) -> Mode {
-        if self.departure.is_some() { Mode::ViewChange } else { Mode::Normal }
+        if self.departure.is_some() {
+            Mode::ViewChange
+        } else {
+            Mode::Normal
+        }
     }
     /// The primary of the view this replica is in or wants.
     pub fn primary(&self) -> ReplicaId {
@@ -149,7 +155,9 @@ impl Replica {
     }
     /// h, the low water mark.
     pub fn stable_seq(&self) -> SeqNum {
-        self.stable.as_ref().map_or(SeqNum::ZERO, |certificate| certificate.seq)
+        self.stable
+            .as_ref()
+            .map_or(SeqNum::ZERO, |certificate| certificate.seq)
     }
     /// H = h + L, the high water mark.
     pub fn high_mark(&self) -> SeqNum {
@@ -191,11 +199,29 @@ impl Replica {
                 Checked::NewView(message, verdict) => self.on_new_view_checked(message, verdict, out),
             },
             Input::Connected(peer) => self.send_status(Recipient::One(peer), out),
-            Input::Request { request, digest, timed } => {
+            Input::Request {
+                request,
+                digest,
+                timed,
+            } => {
                 self.pool.add(request, digest, timed);
             }
+            Input::Dropped(digests) => {
+                for digest in &digests {
+                    self.pool.remove(digest);
+                }
+            }
             Input::Synced(ticket) => self.on_synced(ticket, out),
-            Input::Executed { seq, header, settled, ready } => {
+            Input::Executed {
+                seq,
+                header,
+                settled,
+                ready,
+                retry,
+            } => {
+                for digest in &retry {
+                    self.pool.requeue_one(digest);
+                }
                 self.on_executed(seq, header, &settled, &ready, out);
             }
             Input::StateDurable { seq, header } => self.on_state_durable(seq, header, out),
@@ -226,7 +252,7 @@ impl Replica {
             Incoming::Blocks(first, blocks) => self.on_blocks(from, first, blocks, out),
             Incoming::FetchBody(seq, digest) => self.on_fetch_body(from, seq, digest, out),
             // Questions to the application never reach the replica; one that does is nobody's loss.
-            Incoming::Application(_) => {}
+            Incoming::Forward(_) | Incoming::Application(_) => {}
         }
     }
 
@@ -265,14 +291,27 @@ impl Replica {
         if self.is_halted() {
             return;
         }
-        out.send.push(Send { to, message: Arc::new(message), after: self.synced });
+        out.send.push(Send {
+            to,
+            message: Arc::new(message),
+            after: self.synced,
+        });
     }
 
     fn on_synced(&mut self, ticket: Ticket, out: &mut Outputs) {
-        assert!(ticket <= self.ticket, "a sync returned for records that were never handed out");
+        assert!(
+            ticket <= self.ticket,
+            "a sync returned for records that were never handed out"
+        );
         self.synced = self.synced.max(ticket);
-        while self.waiting.front().is_some_and(|(needed, _)| *needed <= self.synced) {
-            let Some((_, own)) = self.waiting.pop_front() else { break };
+        while self
+            .waiting
+            .front()
+            .is_some_and(|(needed, _)| *needed <= self.synced)
+        {
+            let Some((_, own)) = self.waiting.pop_front() else {
+                break;
+            };
             self.release(own, out);
         }
     }
@@ -289,7 +328,9 @@ impl Replica {
                 let batch = Some(body.batch().clone());
                 self.send(Recipient::Others, Message::PrePrepare { vote, batch }, out);
             }
-            Own::ViewChange(message) if message.target == self.target() && self.mode() == Mode::ViewChange => {
+            Own::ViewChange(message)
+                if message.target == self.target() && self.mode() == Mode::ViewChange =>
+            {
                 self.send(Recipient::Others, Message::ViewChange(Arc::clone(&message)), out);
                 self.count_own_view_change(message, out);
             }
@@ -312,7 +353,10 @@ impl Replica {
     pub(crate) fn accuse(&mut self, evidence: Evidence, out: &mut Outputs) {
         let culprit = evidence.culprit(&self.config.ring);
         let name = evidence.name();
-        let count = self.evidence_counts.entry((culprit, name.to_owned())).or_default();
+        let count = self
+            .evidence_counts
+            .entry((culprit, name.to_owned()))
+            .or_default();
         if *count >= MAX_EVIDENCE {
             return;
         }
@@ -320,7 +364,14 @@ impl Replica {
         *count += 1;
         out.events.push(Event::Fault { culprit, name });
         out.evidence.push(evidence.clone());
-        self.persist(Record::Evidence { culprit, index, evidence }, out);
+        self.persist(
+            Record::Evidence {
+                culprit,
+                index,
+                evidence,
+            },
+            out,
+        );
     }
 
     /// Stops voting, attesting, replying and serving state, for good. The data stay.
@@ -336,10 +387,21 @@ impl Replica {
 
     /// Relations that hold between any two steps, whatever peers send.
     fn assert_invariants(&self) {
-        assert!(self.executed <= self.dispatched, "executed what was never handed out");
-        assert!(self.departure.as_ref().is_none_or(|departure| departure.target > self.view), "left for a view below");
+        assert!(
+            self.executed <= self.dispatched,
+            "executed what was never handed out"
+        );
+        assert!(
+            self.departure
+                .as_ref()
+                .is_none_or(|departure| departure.target > self.view),
+            "left for a view below"
+        );
         assert!(self.synced <= self.ticket, "synced what was never handed out");
         assert!(self.log.collected() <= self.stable_seq(), "collected above h");
-        assert!(self.log.collected() <= self.durable, "collected what no state covers");
+        assert!(
+            self.log.collected() <= self.durable,
+            "collected what no state covers"
+        );
     }
 }

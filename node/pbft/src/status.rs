@@ -44,7 +44,10 @@ impl Replica {
             slots: slots.into(),
             starting: self.standing == Standing::Starting,
             yours: match to {
-                Recipient::One(peer) => Some(self.peers.get(&peer).map(|peer| peer.signed.clone()).unwrap_or_default()),
+                Recipient::One(peer) => {
+                    let signed = self.peers.get(&peer).map(|peer| peer.signed.clone());
+                    Some(Box::new(signed.unwrap_or_default()))
+                }
                 Recipient::Others => None,
             },
         }
@@ -79,7 +82,11 @@ impl Replica {
             self.announce_checkpoint(out);
         }
         let tuning = &self.config.tuning;
-        let interval = if wants { tuning.status_interval } else { tuning.idle_status_interval };
+        let interval = if wants {
+            tuning.status_interval
+        } else {
+            tuning.idle_status_interval
+        };
         self.timers.set(Timer::Status, self.now.clock.plus(interval));
     }
 
@@ -107,7 +114,10 @@ impl Replica {
         let Some(yours) = &status.yours else { return };
         let forgotten_view = yours.view.as_ref().is_some_and(|vote| vote.view > self.view);
         let forgotten_seq = yours.seq.as_ref().is_some_and(|vote| {
-            let known = self.log.get(vote.seq).and_then(|slot| slot.signed.get(&vote.view));
+            let known = self
+                .log
+                .get(vote.seq)
+                .and_then(|slot| slot.signed.get(&vote.view));
             vote.seq > self.stable_seq() && known != Some(&vote.digest)
         });
         let forgotten_target = yours.target.is_some_and(|signed| signed.target > self.target());
@@ -136,7 +146,10 @@ impl Replica {
                 let message = Message::ViewChange(Arc::clone(&departure.message));
                 self.send(Recipient::Others, message, out);
                 self.count_own_view_change(departure.message, out);
-                self.timers.set(Timer::Resend, self.now.clock.plus(self.config.tuning.request_timeout / 4));
+                self.timers.set(
+                    Timer::Resend,
+                    self.now.clock.plus(self.config.tuning.request_timeout / 4),
+                );
             }
             None => {
                 let open: Vec<SeqNum> = self.log.above(self.executed).map(|(seq, _)| seq).collect();
@@ -157,7 +170,9 @@ impl Replica {
     /// What this replica has to say about `seq` in its view that somebody who holds `has` lacks: its own votes, and
     /// the primary's signed proposal with its body.
     fn own_messages(&self, seq: SeqNum, has: Option<&SlotStatus>) -> Vec<Message> {
-        let Some(slot) = self.log.get(seq) else { return Vec::new() };
+        let Some(slot) = self.log.get(seq) else {
+            return Vec::new();
+        };
         let me = self.id();
         let mut messages = Vec::new();
         let primary = self.quorum.primary(self.view);
@@ -171,7 +186,14 @@ impl Replica {
         let own = |phase: Phase, ballot: Option<&Ballot>| {
             let (digest, signature) = ballot.and_then(|ballot| ballot.get(&me))?;
             let (view, digest, signature) = (self.view, *digest, *signature);
-            Some(Message::Vote(Vote { phase, view, seq, digest, sender: me, signature }))
+            Some(Message::Vote(Vote {
+                phase,
+                view,
+                seq,
+                digest,
+                sender: me,
+                signature,
+            }))
         };
         if lacks(has.map(|has| has.prepares)) {
             messages.extend(own(Phase::Prepare, slot.prepares.get(&self.view)));
@@ -186,9 +208,19 @@ impl Replica {
     /// leave before it is on disk.
     fn relayed_proposal(&self, seq: SeqNum, slot: &Slot, primary: ReplicaId) -> Option<Vote> {
         let accepted = slot.accepted.get(&self.view)?;
-        let waits = self.waiting.iter().any(|(_, own)| own.is_proposal(self.view, seq));
+        let waits = self
+            .waiting
+            .iter()
+            .any(|(_, own)| own.is_proposal(self.view, seq));
         let (view, digest, signature) = (self.view, accepted.digest, accepted.signature);
-        (!waits).then_some(Vote { phase: Phase::PrePrepare, view, seq, digest, sender: primary, signature })
+        (!waits).then_some(Vote {
+            phase: Phase::PrePrepare,
+            view,
+            seq,
+            digest,
+            sender: primary,
+            signature,
+        })
     }
 
     /// Sends a peer what it lacks.
@@ -203,7 +235,8 @@ impl Replica {
         }
         peer.answered = Some(self.now.clock);
         let to = Recipient::One(from);
-        if status.view < self.view && status.target <= self.view
+        if status.view < self.view
+            && status.target <= self.view
             && let Some(new_view) = self.new_view.clone()
         {
             self.send(to, Message::NewView(new_view), out);

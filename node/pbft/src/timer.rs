@@ -4,7 +4,7 @@ use crate::types::Time;
 
 /// What a deadline is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Timer {
+pub(crate) enum Timer {
     /// A batch has waited for company long enough.
     Batch,
     /// The oldest pending request has waited long enough: leave the view.
@@ -36,7 +36,7 @@ const TIMERS: [Timer; 8] = [
 
 /// The deadlines of one replica.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Timers {
+pub(crate) struct Timers {
     deadlines: [Option<Time>; TIMERS.len()],
 }
 
@@ -47,39 +47,41 @@ impl Timers {
     }
 
     /// Sets the deadline, replacing an earlier or later one.
-    pub fn set(&mut self, timer: Timer, at: Time) {
+    pub(crate) fn set(&mut self, timer: Timer, at: Time) {
         *self.slot(timer) = Some(at);
     }
 
     /// Sets the deadline unless one is set.
-    pub fn ensure(&mut self, timer: Timer, at: Time) {
+    pub(crate) fn ensure(&mut self, timer: Timer, at: Time) {
         self.slot(timer).get_or_insert(at);
     }
 
     /// Sets the deadline to the earlier of this and the one set.
-    pub fn advance(&mut self, timer: Timer, at: Time) {
+    pub(crate) fn advance(&mut self, timer: Timer, at: Time) {
         let slot = self.slot(timer);
         *slot = Some(slot.map_or(at, |set| set.min(at)));
     }
 
     /// Removes the deadline.
-    pub fn clear(&mut self, timer: Timer) {
+    pub(crate) fn clear(&mut self, timer: Timer) {
         *self.slot(timer) = None;
     }
 
     /// Whether a deadline is set.
-    pub fn is_set(&mut self, timer: Timer) -> bool {
+    pub(crate) fn is_set(&mut self, timer: Timer) -> bool {
         self.slot(timer).is_some()
     }
 
     /// The earliest deadline.
-    pub fn next(&self) -> Option<Time> {
+    pub(crate) fn next(&self) -> Option<Time> {
         self.deadlines.iter().flatten().min().copied()
     }
 
     /// Takes one deadline that has been reached, in a fixed order.
-    pub fn expired(&mut self, now: Time) -> Option<Timer> {
-        let timer = TIMERS.into_iter().find(|timer| self.slot(*timer).is_some_and(|at| at <= now))?;
+    pub(crate) fn expired(&mut self, now: Time) -> Option<Timer> {
+        let timer = TIMERS
+            .into_iter()
+            .find(|timer| self.slot(*timer).is_some_and(|at| at <= now))?;
         self.clear(timer);
         Some(timer)
     }

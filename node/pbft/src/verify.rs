@@ -16,7 +16,8 @@ use crate::config::Parameters;
 use crate::error::{BadCertificate, BadNewView, BadViewChange, BatchFault, Rejection};
 use crate::io::Check;
 use crate::message::{
-    CertifiedBatch, Checkpoint, HighestSigned, Message, NewView, Phase, SignedTarget, Status, ViewChange, Vote,
+    CertifiedBatch, Checkpoint, HighestSigned, Message, NewView, Phase, SignedTarget, Status, ViewChange,
+    Vote,
 };
 use crate::new_view::{Decision, decide};
 use crate::types::{ReplicaId, SeqNum};
@@ -62,6 +63,8 @@ pub enum Incoming {
     Blocks(SeqNum, Vec<(CommitCertificate, Arc<Body>)>),
     /// A question for a body.
     FetchBody(SeqNum, Digest),
+    /// Pending requests of a backup: those that are valid, with their digests.
+    Forward(Vec<(Arc<Request>, Digest)>),
     /// Something the application answers; the replica does not look at it.
     Application(Message),
 }
@@ -110,8 +113,18 @@ struct Draft {
 
 impl Verifier {
     /// A verifier of what replica `me` receives from the replicas of `ring`.
-    pub fn new(me: ReplicaId, ring: Arc<KeyRing>, parameters: Parameters, rules: Arc<dyn RequestRules>) -> Self {
-        Self { ring, parameters, rules, me }
+    pub fn new(
+        me: ReplicaId,
+        ring: Arc<KeyRing>,
+        parameters: Parameters,
+        rules: Arc<dyn RequestRules>,
+    ) -> Self {
+        Self {
+            ring,
+            parameters,
+            rules,
+            me,
+        }
     }
 
     /// The keys it verifies with.
@@ -122,10 +135,15 @@ impl Verifier {
     /// Checks many messages with one batch of signatures. The verdicts are those of checking each alone.
     pub fn verify_all(&self, messages: Vec<Message>) -> Vec<Result<Verified<Incoming>, Rejection>> {
         let mut claims = Vec::new();
-        let drafts: Vec<Result<Draft, Rejection>> =
-            messages.into_iter().map(|message| self.draft(message, &mut claims)).collect();
+        let drafts: Vec<Result<Draft, Rejection>> = messages
+            .into_iter()
+            .map(|message| self.draft(message, &mut claims))
+            .collect();
         let verdicts = verify_batch(&claims);
-        drafts.into_iter().map(|draft| draft.and_then(|draft| finish(draft, &verdicts))).collect()
+        drafts
+            .into_iter()
+            .map(|draft| draft.and_then(|draft| finish(draft, &verdicts)))
+            .collect()
     }
 
     /// Checks one message.
@@ -133,7 +151,9 @@ impl Verifier {
     /// # Errors
     /// What is wrong with it.
     pub fn verify(&self, message: Message) -> Result<Verified<Incoming>, Rejection> {
-        self.verify_all(vec![message]).pop().unwrap_or(Err(Rejection::Signature))
+        self.verify_all(vec![message])
+            .pop()
+            .unwrap_or(Err(Rejection::Signature))
     }
 
     /// Does what a replica asked for with a [`Check`].
@@ -168,7 +188,12 @@ impl Verifier {
                 if let Some(body) = &body {
                     batch_fault = self.draft_batch(body, claims, &mut requests).err();
                 }
-                return Ok(Draft { incoming: Incoming::PrePrepare(vote, body), essential, requests, batch_fault });
+                return Ok(Draft {
+                    incoming: Incoming::PrePrepare(vote, body),
+                    essential,
+                    requests,
+                    batch_fault,
+                });
             }
             Message::Vote(vote) => {
                 self.draft_vote(&vote, claims)?;
@@ -186,7 +211,9 @@ impl Verifier {
                     return Err(BadCertificate::NoCheckpointHeight(checkpoint.seq).into());
                 }
                 let endorsement = (checkpoint.sender, &checkpoint.signature);
-                let claim = self.ring.checkpoint_claim(checkpoint.seq, &checkpoint.header, endorsement);
+                let claim = self
+                    .ring
+                    .checkpoint_claim(checkpoint.seq, &checkpoint.header, endorsement);
                 claims.push(claim.ok_or(Rejection::UnknownSender(checkpoint.sender))?);
                 Incoming::Checkpoint(checkpoint)
             }
@@ -206,7 +233,11 @@ impl Verifier {
                 let key = self.ring.key(primary).ok_or(Rejection::UnknownSender(primary))?;
                 let content = message.content_digest();
                 let bytes = signed_bytes(NewView::DOMAIN, &self.ring.chain, content.as_bytes());
-                claims.push(Claim { key: *key, message: bytes, signature: message.signature });
+                claims.push(Claim {
+                    key: *key,
+                    message: bytes,
+                    signature: message.signature,
+                });
                 Incoming::NewView(message)
             }
             Message::Status(status) => {
@@ -222,16 +253,35 @@ impl Verifier {
                 let body = Body::new(&self.ring.chain, batch);
                 batch_fault = self.draft_batch(&body, claims, &mut requests).err();
                 let essential = start..start;
-                return Ok(Draft { incoming: Incoming::Body(body, None), essential, requests, batch_fault });
+                return Ok(Draft {
+                    incoming: Incoming::Body(body, None),
+                    essential,
+                    requests,
+                    batch_fault,
+                });
             }
             Message::Blocks { from, blocks } => self.draft_blocks(from, blocks.into_vec(), claims)?,
             Message::FetchBody { seq, digest } => Incoming::FetchBody(seq, digest),
-            other @ (Message::Forward(_)
-            | Message::FetchBlocks { .. }
-            | Message::FetchState { .. }
-            | Message::StatePart { .. }) => Incoming::Application(other),
+            Message::Forward(forwarded) => {
+                let forwarded = self.draft_forward(forwarded.into_vec(), claims, &mut requests)?;
+                return Ok(Draft {
+                    incoming: Incoming::Forward(forwarded),
+                    essential: start..start,
+                    requests,
+                    batch_fault,
+                });
+            }
+            other
+            @ (Message::FetchBlocks { .. } | Message::FetchState { .. } | Message::StatePart { .. }) => {
+                Incoming::Application(other)
+            }
         };
-        Ok(Draft { incoming, essential: start..claims.len(), requests, batch_fault })
+        Ok(Draft {
+            incoming,
+            essential: start..claims.len(),
+            requests,
+            batch_fault,
+        })
     }
 
     /// What a peer says that the receiver has signed must really be signed by it.
@@ -242,18 +292,29 @@ impl Verifier {
             }
             self.draft_vote(vote, claims)?;
         }
-        if let Some(SignedTarget { target, content, signature }) = &yours.target {
+        if let Some(SignedTarget {
+            target,
+            content,
+            signature,
+        }) = &yours.target
+        {
             let bytes = ViewChange::content(*target, content, self.me);
             let message = signed_bytes(ViewChange::DOMAIN, &self.ring.chain, &bytes);
             let key = *self.ring.key(self.me).ok_or(Rejection::UnknownSender(self.me))?;
-            claims.push(Claim { key, message, signature: *signature });
+            claims.push(Claim {
+                key,
+                message,
+                signature: *signature,
+            });
         }
         Ok(())
     }
 
     fn draft_vote(&self, vote: &Vote, claims: &mut Vec<Claim>) -> Result<(), Rejection> {
         let endorsement = (vote.sender, &vote.signature);
-        let claim = self.ring.vote_claim(vote.phase, vote.view, vote.seq, &vote.digest, endorsement);
+        let claim = self
+            .ring
+            .vote_claim(vote.phase, vote.view, vote.seq, &vote.digest, endorsement);
         claims.push(claim.ok_or(Rejection::UnknownSender(vote.sender))?);
         Ok(())
     }
@@ -265,7 +326,13 @@ impl Verifier {
         requests: &mut Vec<(usize, usize)>,
     ) -> Result<(), BatchFault> {
         check_batch_form(&self.parameters, body)?;
-        for (position, (request, digest)) in body.batch().requests.iter().zip(body.request_digests()).enumerate() {
+        for (position, (request, digest)) in body
+            .batch()
+            .requests
+            .iter()
+            .zip(body.request_digests())
+            .enumerate()
+        {
             match self.rules.claim(request, digest) {
                 Ok(None) => {}
                 Ok(Some(claim)) => {
@@ -276,6 +343,33 @@ impl Verifier {
             }
         }
         Ok(())
+    }
+
+    /// Requests that are not valid are left out: the backup that forwards them may not have known better.
+    fn draft_forward(
+        &self,
+        forwarded: Vec<Request>,
+        claims: &mut Vec<Claim>,
+        positions: &mut Vec<(usize, usize)>,
+    ) -> Result<Vec<(Arc<Request>, Digest)>, Rejection> {
+        let size: usize = forwarded.iter().map(Request::size).sum();
+        if forwarded.len() > self.parameters.max_batch_requests || size > self.parameters.max_batch_bytes {
+            return Err(Rejection::TooLong);
+        }
+        let mut kept = Vec::with_capacity(forwarded.len());
+        for request in forwarded {
+            let digest = request.digest(&self.ring.chain);
+            match self.rules.claim(&request, &digest) {
+                Ok(None) => kept.push((Arc::new(request), digest)),
+                Ok(Some(claim)) => {
+                    positions.push((kept.len(), claims.len()));
+                    claims.push(claim);
+                    kept.push((Arc::new(request), digest));
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(kept)
     }
 
     fn draft_blocks(
@@ -318,13 +412,32 @@ impl Verifier {
 pub(crate) fn view_change_claim(ring: &KeyRing, message: &ViewChange) -> Option<Claim> {
     let content = ViewChange::content(message.target, &message.content_digest(), message.sender);
     let bytes = signed_bytes(ViewChange::DOMAIN, &ring.chain, &content);
-    Some(Claim { key: *ring.key(message.sender)?, message: bytes, signature: message.signature })
+    Some(Claim {
+        key: *ring.key(message.sender)?,
+        message: bytes,
+        signature: message.signature,
+    })
 }
 
 fn finish(draft: Draft, verdicts: &[bool]) -> Result<Verified<Incoming>, Rejection> {
     let holds = |claim: usize| verdicts.get(claim).copied().unwrap_or(false);
     if !draft.essential.clone().all(holds) {
         return Err(Rejection::Signature);
+    }
+    if let Incoming::Forward(requests) = draft.incoming {
+        let bad: BTreeSet<usize> = draft
+            .requests
+            .iter()
+            .filter(|(_, claim)| !holds(*claim))
+            .map(|(position, _)| *position)
+            .collect();
+        let good = requests
+            .into_iter()
+            .enumerate()
+            .filter(|(position, _)| !bad.contains(position));
+        return Ok(Verified(Incoming::Forward(
+            good.map(|(_, request)| request).collect(),
+        )));
     }
     let bad_request = draft.requests.iter().find(|(_, claim)| !holds(*claim));
     let fault = draft.batch_fault.or_else(|| {
@@ -372,10 +485,21 @@ pub fn check_batch(parameters: &Parameters, rules: &dyn RequestRules, body: &Bod
     if body.is_null() {
         return Err(BatchFault::Empty);
     }
-    for (position, (request, digest)) in body.batch().requests.iter().zip(body.request_digests()).enumerate() {
-        let claim = rules.claim(request, digest).map_err(|reason| BatchFault::Request { position, reason })?;
+    for (position, (request, digest)) in body
+        .batch()
+        .requests
+        .iter()
+        .zip(body.request_digests())
+        .enumerate()
+    {
+        let claim = rules
+            .claim(request, digest)
+            .map_err(|reason| BatchFault::Request { position, reason })?;
         if claim.is_some_and(|claim| !verify(&claim.key, &claim.message, &claim.signature)) {
-            return Err(BatchFault::Request { position, reason: "the signature does not verify" });
+            return Err(BatchFault::Request {
+                position,
+                reason: "the signature does not verify",
+            });
         }
     }
     Ok(())
@@ -394,9 +518,13 @@ pub fn check_view_change(
     let mut claims = Vec::new();
     if let Some(stable) = &message.stable {
         if stable.seq == SeqNum::ZERO || !parameters.is_checkpoint(stable.seq) {
-            return Err(BadViewChange::Stable(BadCertificate::NoCheckpointHeight(stable.seq)));
+            return Err(BadViewChange::Stable(BadCertificate::NoCheckpointHeight(
+                stable.seq,
+            )));
         }
-        stable.check_form(ring, &mut claims).map_err(BadViewChange::Stable)?;
+        stable
+            .check_form(ring, &mut claims)
+            .map_err(BadViewChange::Stable)?;
     }
     let stable = message.stable_seq();
     let high = stable.plus(parameters.window);
@@ -413,9 +541,15 @@ pub fn check_view_change(
         if certificate.view >= message.target {
             return Err(BadViewChange::FutureView(certificate.view));
         }
-        certificate.check_form(ring, &mut claims).map_err(|why| BadViewChange::Prepared(seq, why))?;
+        certificate
+            .check_form(ring, &mut claims)
+            .map_err(|why| BadViewChange::Prepared(seq, why))?;
     }
-    if verify_batch(&claims).into_iter().all(|good| good) { Ok(()) } else { Err(BadViewChange::Signature) }
+    if verify_batch(&claims).into_iter().all(|good| good) {
+        Ok(())
+    } else {
+        Err(BadViewChange::Signature)
+    }
 }
 
 /// The validity of a NEW-VIEW's content: V, each VIEW-CHANGE in it, O computed again from V, and the signatures of O.
@@ -423,8 +557,16 @@ pub fn check_view_change(
 ///
 /// # Errors
 /// The first defect found.
-pub fn check_new_view(ring: &KeyRing, parameters: &Parameters, message: &NewView) -> Result<Decision, BadNewView> {
-    let senders: Vec<ReplicaId> = message.view_changes.iter().map(|view_change| view_change.sender).collect();
+pub fn check_new_view(
+    ring: &KeyRing,
+    parameters: &Parameters,
+    message: &NewView,
+) -> Result<Decision, BadNewView> {
+    let senders: Vec<ReplicaId> = message
+        .view_changes
+        .iter()
+        .map(|view_change| view_change.sender)
+        .collect();
     if senders.len() != ring.quorum.quorum() || !senders.is_sorted_by(|a, b| a < b) {
         return Err(BadNewView::Senders);
     }
@@ -438,7 +580,8 @@ pub fn check_new_view(ring: &KeyRing, parameters: &Parameters, message: &NewView
         if !signed {
             return Err(BadNewView::ViewChange(sender, BadViewChange::Signature));
         }
-        check_view_change(ring, parameters, view_change).map_err(|why| BadNewView::ViewChange(sender, why))?;
+        check_view_change(ring, parameters, view_change)
+            .map_err(|why| BadNewView::ViewChange(sender, why))?;
     }
     let null = Body::null(&ring.chain).digest();
     let decision = decide(&message.view_changes, null)?;
@@ -454,5 +597,9 @@ pub fn check_new_view(ring: &KeyRing, parameters: &Parameters, message: &NewView
         let endorsement = (primary, &proposal.signature);
         claims.extend(ring.vote_claim(Phase::PrePrepare, message.view, *seq, digest, endorsement));
     }
-    if verify_batch(&claims).into_iter().all(|good| good) { Ok(decision) } else { Err(BadNewView::Signature) }
+    if verify_batch(&claims).into_iter().all(|good| good) {
+        Ok(decision)
+    } else {
+        Err(BadNewView::Signature)
+    }
 }

@@ -69,7 +69,10 @@ impl Replica {
     pub(crate) fn timeout(&self) -> Duration {
         let tuning = &self.config.tuning;
         let factor = 1_u32.checked_shl(self.doublings.min(30)).unwrap_or(u32::MAX);
-        tuning.request_timeout.saturating_mul(factor).min(tuning.view_change_timeout_max)
+        tuning
+            .request_timeout
+            .saturating_mul(factor)
+            .min(tuning.view_change_timeout_max)
     }
 
     /// Keeps the request timer on the oldest pending thing. Progress of others does not reset it, and with nothing
@@ -94,12 +97,22 @@ impl Replica {
             self.watch = None;
         }
         let oldest = self.oldest_pending();
-        self.watch = oldest.map(|pending| Watch { pending, since: self.now.clock, at_entry: false });
+        self.watch = oldest.map(|pending| Watch {
+            pending,
+            since: self.now.clock,
+            at_entry: false,
+        });
         match self.watch {
             Some(watch) => {
                 self.timers.set(Timer::Request, watch.since.plus(self.timeout()));
-                self.timers.ensure(Timer::Forward, watch.since.plus(self.config.tuning.request_timeout / 4));
-                self.timers.advance(Timer::Status, self.now.clock.plus(self.config.tuning.status_interval));
+                self.timers.ensure(
+                    Timer::Forward,
+                    watch.since.plus(self.config.tuning.request_timeout / 4),
+                );
+                self.timers.advance(
+                    Timer::Status,
+                    self.now.clock.plus(self.config.tuning.status_interval),
+                );
             }
             None => {
                 self.timers.clear(Timer::Request);
@@ -156,16 +169,35 @@ impl Replica {
         }
         let ring = &self.config.ring;
         let prepared = self.prepared_certificates();
-        let message =
-            ViewChange::sign(target, self.stable.clone(), prepared, self.id(), &ring.chain, &self.config.key);
+        let message = ViewChange::sign(
+            target,
+            self.stable.clone(),
+            prepared,
+            self.id(),
+            &ring.chain,
+            &self.config.key,
+        );
         let message = Arc::new(message);
-        self.departure = Some(Departure { target, message: Arc::clone(&message), released: false });
+        self.departure = Some(Departure {
+            target,
+            message: Arc::clone(&message),
+            released: false,
+        });
         self.timers.clear(Timer::ViewChange);
         self.timers.clear(Timer::Held);
         self.timers.clear(Timer::Batch);
-        self.persist(Record::LeftView { view: self.view, message: Arc::clone(&message) }, out);
+        self.persist(
+            Record::LeftView {
+                view: self.view,
+                message: Arc::clone(&message),
+            },
+            out,
+        );
         self.after_sync(Own::ViewChange(message));
-        self.timers.set(Timer::Resend, self.now.clock.plus(self.config.tuning.status_interval));
+        self.timers.set(
+            Timer::Resend,
+            self.now.clock.plus(self.config.tuning.status_interval),
+        );
         out.events.push(Event::ViewChangeStarted { target, reason });
         self.check_candidates(out);
     }
@@ -185,7 +217,13 @@ impl Replica {
         if let Some(departure) = &mut self.departure {
             departure.released = true;
         }
-        self.candidates.insert(self.id(), Candidate { message, validity: Validity::Valid });
+        self.candidates.insert(
+            self.id(),
+            Candidate {
+                message,
+                validity: Validity::Valid,
+            },
+        );
         self.on_candidates_changed(out);
     }
 
@@ -195,7 +233,10 @@ impl Replica {
             let message = Message::ViewChange(Arc::clone(&departure.message));
             self.send(Recipient::Others, message, out);
         }
-        self.timers.set(Timer::Resend, self.now.clock.plus(self.config.tuning.request_timeout / 4));
+        self.timers.set(
+            Timer::Resend,
+            self.now.clock.plus(self.config.tuning.request_timeout / 4),
+        );
     }
 
     /// A VIEW-CHANGE whose own signature is good.
@@ -206,7 +247,11 @@ impl Replica {
             return;
         }
         let (target, content) = (message.target, message.content_digest());
-        let signed = SignedTarget { target, content, signature: message.signature };
+        let signed = SignedTarget {
+            target,
+            content,
+            signature: message.signature,
+        };
         self.peers.entry(sender).or_default().note_target(signed);
         if message.target <= self.view {
             return;
@@ -222,14 +267,26 @@ impl Replica {
                     let replace = held.validity == Validity::Void;
                     self.accuse(Evidence::ConflictingViewChanges(first, Arc::clone(&message)), out);
                     if replace {
-                        self.candidates.insert(sender, Candidate { message, validity: Validity::Signed });
+                        self.candidates.insert(
+                            sender,
+                            Candidate {
+                                message,
+                                validity: Validity::Signed,
+                            },
+                        );
                         self.on_candidates_changed(out);
                     }
                 }
                 return;
             }
         }
-        self.candidates.insert(sender, Candidate { message, validity: Validity::Signed });
+        self.candidates.insert(
+            sender,
+            Candidate {
+                message,
+                validity: Validity::Signed,
+            },
+        );
         self.on_candidates_changed(out);
     }
 
@@ -256,7 +313,11 @@ impl Replica {
         if let Some(held) = self.candidates.get_mut(&message.sender)
             && Arc::ptr_eq(&held.message, message)
         {
-            held.validity = if verdict.is_ok() { Validity::Valid } else { Validity::Void };
+            held.validity = if verdict.is_ok() {
+                Validity::Valid
+            } else {
+                Validity::Void
+            };
             self.on_candidates_changed(out);
         }
     }
@@ -293,9 +354,15 @@ impl Replica {
         for candidate in self.candidates.values() {
             *support.entry(candidate.message.target).or_default() += 1;
         }
-        for candidate in self.candidates.values_mut().filter(|candidate| candidate.validity == Validity::Signed) {
+        for candidate in self
+            .candidates
+            .values_mut()
+            .filter(|candidate| candidate.validity == Validity::Signed)
+        {
             let target = candidate.message.target;
-            let supported = support.get(&target).is_some_and(|count| *count >= self.quorum.weak());
+            let supported = support
+                .get(&target)
+                .is_some_and(|count| *count >= self.quorum.weak());
             if target <= limit || supported {
                 candidate.validity = Validity::Checking;
                 out.check.push(Check::ViewChange(Arc::clone(&candidate.message)));
@@ -311,9 +378,14 @@ impl Replica {
             return;
         }
         let target = departure.target;
-        let ready = self.candidates.values().filter(|candidate| candidate.message.target >= target).count();
+        let ready = self
+            .candidates
+            .values()
+            .filter(|candidate| candidate.message.target >= target)
+            .count();
         if ready >= self.quorum.quorum() {
-            self.timers.set(Timer::ViewChange, self.now.clock.plus(self.timeout()));
+            self.timers
+                .set(Timer::ViewChange, self.now.clock.plus(self.timeout()));
         }
     }
 }
