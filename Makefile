@@ -1,0 +1,79 @@
+# make demo   builds everything and tells a story with four real replicas
+# make test   runs every test
+# `make verify` only reads, `make fix` changes. CI runs the same targets: see .ci/run.
+
+.DEFAULT_GOAL := help
+.PHONY: help prepare build demo bench test verify lint lengths deny fix install clean
+
+CARGO ?= cargo
+PREFIX ?= $(HOME)/.local
+# No source file of ours is longer than this.
+MAX_LINES := 800
+
+# One profile only (see Cargo.toml): RocksDB's C++ is built once. CARGO_TARGET_DIR is respected.
+TARGET = $(shell $(CARGO) metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')
+BIN = $(TARGET)/debug
+
+help:
+	@echo 'make demo      build, then a story with four real replicas: crashes, a new primary, a proof that all is well'
+	@echo 'make test      every test'
+	@echo 'make verify    formatting, lints, licences, lengths; changes nothing'
+	@echo 'make fix       format, and apply what clippy can mend by itself'
+	@echo 'make bench     count messages per batch at n = 4 and 7'
+	@echo 'make install   the three programs into PREFIX/bin ($(PREFIX)/bin)'
+	@echo 'make clean     remove the local test network and what was built of our own crates'
+
+# What a bare machine lacks: a C++ compiler and libclang, for RocksDB.
+prepare:
+	@.ci/prepare
+
+build: prepare
+	$(CARGO) build --workspace --all-targets
+
+demo: build
+	$(BIN)/tagma-testnet demo
+
+bench: build
+	$(BIN)/tagma-testnet bench messages --nodes 4,7
+
+# The tests over real processes take the programs from where `build` put them.
+test: build
+	@if $(CARGO) nextest --version >/dev/null 2>&1; then \
+		echo '$(CARGO) nextest run --workspace'; $(CARGO) nextest run --workspace; \
+	else \
+		echo '$(CARGO) test --workspace --all-targets'; $(CARGO) test --workspace --all-targets; \
+	fi
+	$(CARGO) test --workspace --doc
+
+verify: lint lengths deny
+
+lint: prepare
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+
+lengths:
+	@long=$$(git ls-files '*.rs' | xargs wc -l | awk '$$2 != "total" && $$1 > $(MAX_LINES) { print $$2 ": " $$1 " lines" }'); \
+	if [ -n "$$long" ]; then echo "longer than $(MAX_LINES) lines:"; echo "$$long"; exit 1; fi
+
+# Advisories are checked where their database can be had; the rest needs no network.
+deny:
+	@$(CARGO) deny --version >/dev/null 2>&1 || $(CARGO) install cargo-deny --locked
+	$(CARGO) deny check licenses bans sources
+	@if timeout 120 $(CARGO) deny fetch db >/dev/null 2>&1; then \
+		echo '$(CARGO) deny check advisories'; $(CARGO) deny check advisories; \
+	else \
+		echo 'advisories NOT checked: their database cannot be fetched from here'; \
+	fi
+
+fix:
+	$(CARGO) clippy --workspace --all-targets --fix --allow-dirty --allow-staged
+	$(CARGO) fmt --all
+
+install: build
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BIN)/tagma $(BIN)/tagma-node $(BIN)/tagma-testnet $(DESTDIR)$(PREFIX)/bin
+
+# RocksDB stays built, as it takes over ten minutes; `cargo clean` removes that too.
+clean:
+	@if [ -f .testnet/testnet.json ] && [ -x $(BIN)/tagma-testnet ]; then $(BIN)/tagma-testnet clean --yes; fi
+	$(CARGO) clean -p tagma-crypto -p tagma-ledger -p tagma-pbft -p tagma-wire -p tagma-node -p tagma-client -p tagma-testnet
