@@ -37,6 +37,18 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ConnectionId(u64);
 
+impl ConnectionId {
+    /// The connection's number, for those who name connections without knowing the wire.
+    pub const fn number(self) -> u64 {
+        self.0
+    }
+
+    /// The connection with this number; one that never was or is gone is nobody's.
+    pub const fn from_number(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 impl fmt::Display for ConnectionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
