@@ -1,7 +1,7 @@
 //! What clients and replicas say to each other: one frame is one canonically encoded [`ClientRequest`] or
 //! [`ClientResponse`].
 //!
-//! A client connects to every replica, watches its accounts everywhere ([`ClientRequest::Watch`]), and submits to the
+//! A client connects to every replica, follows its accounts everywhere ([`ClientRequest::Follow`]), and submits to the
 //! presumed primary; only if too few replies come does it submit to all.
 //!
 //! Replies need no signature of their own: they travel over a channel whose TLS key is the replica's (protocol: clients,
@@ -31,9 +31,6 @@ pub enum ClientRequest {
     /// backups know where theirs go. It is sent once for each account and connection, before the first request. A replica
     /// ignores it above [`MAX_FOLLOWED`]; nothing but time is lost then, as the client resends its request to all.
     Follow(PublicKey),
-    /// From now on send the replies to every request of this account over this connection, whoever ordered them. A client
-    /// sends a request to the primary alone; this is how the replies of the backups find it.
-    Watch(PublicKey),
     /// Answer from what this replica has now.
     Query {
         /// Comes back with the answer.

@@ -1,0 +1,215 @@
+//! Admission: which requests wait here to be ordered, in which order they are handed to the protocol, and when their
+//! time runs (protocol: clients, replies, receipts). Everything is bounded.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use tagma_crypto::{Digest, PublicKey};
+use tagma_ledger::{NonceStatus, Receipt, SettledRequest, State};
+use tagma_pbft::ReplicaId;
+use tagma_wire::client_protocol::Refusal;
+
+use super::rules::ValidRequest;
+
+/// Most requests waiting here in all.
+const MAX_QUEUED: usize = 1 << 16;
+
+/// What became of a request that asked to be admitted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Admitted {
+    /// It waits; these (itself among them, or not yet) are to be handed to the protocol, in this order.
+    Queued(Vec<Release>),
+    /// It waits here already.
+    Known,
+    /// It was executed: this is its outcome.
+    Settled(SettledRequest),
+    /// It can not be executed.
+    Refused(Refusal),
+    /// There is no room for it now.
+    Busy,
+}
+
+/// A request for the protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Release {
+    pub(crate) request: ValidRequest,
+    pub(crate) timed: bool,
+}
+
+/// What a block changes for those who wait.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Settlement {
+    pub(crate) settled: Vec<Digest>,
+    pub(crate) ready: Vec<Digest>,
+    pub(crate) retry: Vec<Digest>,
+    /// Requests that expired unexecuted.
+    pub(crate) expired: Vec<Digest>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    request: ValidRequest,
+    /// The backup that forwarded it, whose room it takes.
+    source: Option<ReplicaId>,
+}
+
+/// The requests that wait at one replica.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    lookahead: u32,
+    forward_room: usize,
+    waiting: BTreeMap<(PublicKey, u64), Waiting>,
+    by_digest: BTreeMap<Digest, (PublicKey, u64)>,
+    expiries: BTreeSet<(u64, PublicKey, u64)>,
+    /// The first nonce of an account that was not handed to the protocol, for accounts that have waiting requests.
+    released: BTreeMap<PublicKey, u64>,
+    forwarded: BTreeMap<ReplicaId, usize>,
+}
+
+impl Admission {
+    pub(crate) fn new(lookahead: u32, forward_room: usize) -> Self {
+        Self {
+            lookahead,
+            forward_room,
+            waiting: BTreeMap::new(),
+            by_digest: BTreeMap::new(),
+            expiries: BTreeSet::new(),
+            released: BTreeMap::new(),
+            forwarded: BTreeMap::new(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Asks for a valid request to be admitted at the state after block `height`.
+    pub(crate) fn admit(
+        &mut self,
+        request: ValidRequest,
+        source: Option<ReplicaId>,
+        state: &State,
+        height: u64,
+    ) -> Admitted {
+        let (account, nonce) = (request.account, request.nonce);
+        let next = state.account(&account).map_or(0, |account| account.next_nonce);
+        match state.nonce_status(&account, nonce, self.lookahead) {
+            NonceStatus::UnknownAccount => return Admitted::Refused(Refusal::UnknownAccount),
+            NonceStatus::TooFarAhead => return Admitted::Refused(Refusal::NonceTooFar { next }),
+            NonceStatus::Settled(settled) if settled.request == request.digest => {
+                return Admitted::Settled(*settled);
+            }
+            NonceStatus::Settled(_) | NonceStatus::Forgotten => {
+                return Admitted::Refused(Refusal::NonceConsumed { next });
+            }
+            NonceStatus::Next | NonceStatus::Ahead { .. } => {}
+        }
+        if request.expiry_height <= height {
+            return Admitted::Refused(Refusal::Expired { height });
+        }
+        if let Some(held) = self.waiting.get(&(account, nonce)) {
+            // Of two requests for one nonce the first one here waits; at most one of them is ever executed.
+            return if held.request.digest == request.digest { Admitted::Known } else { Admitted::Busy };
+        }
+        let full = source.is_some_and(|source| {
+            self.forwarded.get(&source).is_some_and(|count| *count >= self.forward_room)
+        });
+        if full || self.waiting.len() >= MAX_QUEUED {
+            return Admitted::Busy;
+        }
+        if let Some(source) = source {
+            *self.forwarded.entry(source).or_default() += 1;
+        }
+        self.by_digest.insert(request.digest, (account, nonce));
+        self.expiries.insert((request.expiry_height, account, nonce));
+        self.waiting.insert((account, nonce), Waiting { request, source });
+        Admitted::Queued(self.release(account, next))
+    }
+
+    /// The requests of an account that follow without a gap on what was executed or handed out before: the protocol
+    /// orders an account's requests as it gets them, so it gets them in the order of their nonces.
+    fn release(&mut self, account: PublicKey, next: u64) -> Vec<Release> {
+        let from = self.released.get(&account).copied().unwrap_or(next).max(next);
+        let mut upto = from;
+        let mut releases = Vec::new();
+        while let Some(held) = self.waiting.get(&(account, upto)) {
+            releases.push(Release { request: held.request.clone(), timed: upto == next });
+            upto = upto.saturating_add(1);
+        }
+        self.released.insert(account, upto);
+        releases
+    }
+
+    fn remove(&mut self, account: PublicKey, nonce: u64) -> Option<Digest> {
+        let Waiting { request, source } = self.waiting.remove(&(account, nonce))?;
+        self.by_digest.remove(&request.digest);
+        self.expiries.remove(&(request.expiry_height, account, nonce));
+        if let Some(count) = source.and_then(|source| self.forwarded.get_mut(&source)) {
+            *count = count.saturating_sub(1);
+        }
+        if !self.waiting.range((account, 0)..=(account, u64::MAX)).any(|_| true) {
+            self.released.remove(&account);
+        }
+        Some(request.digest)
+    }
+
+    /// What a block with these receipts changes, at the state after it.
+    pub(crate) fn settle(&mut self, receipts: &[Receipt], state: &State, height: u64) -> Settlement {
+        let mut settlement = Settlement::default();
+        let mut accounts = BTreeSet::new();
+        for receipt in receipts {
+            match receipt {
+                Receipt::Executed(executed) => {
+                    settlement.settled.push(executed.request);
+                    accounts.insert(executed.account);
+                    // Another request for the same nonce can never execute now.
+                    let held = self.remove(executed.account, executed.nonce);
+                    settlement.settled.extend(held.filter(|held| *held != executed.request));
+                }
+                Receipt::NoOp(no_op) if self.by_digest.contains_key(&no_op.request) => {
+                    settlement.retry.push(no_op.request);
+                }
+                Receipt::NoOp(_) => {}
+            }
+        }
+        for account in accounts {
+            let next = state.account(&account).map_or(0, |account| account.next_nonce);
+            settlement.ready.extend(self.waiting.get(&(account, next)).map(|held| held.request.digest));
+        }
+        self.expire(height, &mut settlement);
+        settlement
+    }
+
+    fn expire(&mut self, height: u64, settlement: &mut Settlement) {
+        while let Some((expiry, account, nonce)) = self.expiries.first().copied() {
+            if expiry > height {
+                return;
+            }
+            self.expiries.pop_first();
+            if let Some(digest) = self.remove(account, nonce) {
+                settlement.settled.push(digest);
+                settlement.expired.push(digest);
+                // Its place in the row of nonces is open again for another request.
+                if let Some(released) = self.released.get_mut(&account) {
+                    *released = (*released).min(nonce);
+                }
+            }
+        }
+    }
+
+    /// The state has moved by more than one block: everything that cannot execute any more goes.
+    pub(crate) fn rebase(&mut self, state: &State, height: u64) -> Settlement {
+        let mut settlement = Settlement::default();
+        let keys: Vec<(PublicKey, u64)> = self.waiting.keys().copied().collect();
+        for (account, nonce) in keys {
+            match state.nonce_status(&account, nonce, self.lookahead) {
+                NonceStatus::Next => {
+                    settlement.ready.extend(self.waiting.get(&(account, nonce)).map(|held| held.request.digest));
+                }
+                NonceStatus::Ahead { .. } => {}
+                _ => settlement.settled.extend(self.remove(account, nonce)),
+            }
+        }
+        self.expire(height, &mut settlement);
+        settlement
+    }
+}
