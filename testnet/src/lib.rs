@@ -1,1 +1,32 @@
-//! tagma-testnet
+//! Networks of real replicas on one machine, and everything that tries them.
+//!
+//! - [`layout`], [`plan`]: the directory of a network, and what is put there before its first start.
+//! - [`interrupt`]: Ctrl-C and its like.
+//! - [`ports`]: free ports, and who holds those that are not.
+//! - [`process`]: one replica's process: started, signalled, recognised again later, never mistaken for another.
+//! - [`network`]: all of them: started until really ready, stopped until really gone.
+//! - [`observe`]: what replicas say of themselves, over the client port and over HTTP.
+//! - [`check`]: whether all of them hold the same chain and the same money.
+//! - [`payments`]: transfers between the accounts of a network, through the client library.
+//! - [`demo`]: stories told step by step, with a verdict. [`bench`](mod@bench): measurements.
+//! - [`cli`]: the `tagma-testnet` command.
+
+#![forbid(unsafe_code)]
+
+pub mod bench;
+pub mod check;
+pub mod cli;
+pub mod demo;
+pub mod error;
+pub mod interrupt;
+pub mod layout;
+pub mod network;
+pub mod observe;
+pub mod payments;
+pub mod plan;
+pub mod ports;
+pub mod process;
+
+pub use error::Error;
+pub use layout::Layout;
+pub use network::Network;

@@ -1,0 +1,203 @@
+//! `ps`, `status`, `logs`, and how a check is printed: looking, changing nothing.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::time::Duration;
+
+use comfy_table::{Table, presets};
+use serde_json::{Value, json};
+use tagma_wire::client_protocol::StatusReport;
+
+use super::{Format, NodeName, block_on, resolve};
+use crate::check::{Report, Verdict};
+use crate::error::Error;
+use crate::network::Network;
+use crate::process::Activity;
+
+/// Between two looks at something that changes.
+const WATCH: Duration = Duration::from_secs(1);
+const FOLLOW: Duration = Duration::from_millis(100);
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_header(header);
+    table
+}
+
+fn print_json(value: &Value) -> Result<(), Error> {
+    let text = serde_json::to_string_pretty(value)
+        .map_err(|error| Error::io("write", std::path::Path::new("stdout"), error.into()))?;
+    println!("{text}");
+    Ok(())
+}
+
+fn activity_name(activity: Activity) -> &'static str {
+    match activity {
+        Activity::Running { .. } => "running",
+        Activity::Paused { .. } => "paused",
+        Activity::Down => "down",
+    }
+}
+
+pub(super) fn ps(network: &mut Network, format: Format) -> Result<(), Error> {
+    let replicas = network.genesis().replicas.to_vec();
+    let mut rows = table(&["node", "state", "pid", "replicas", "clients", "http", "log"]);
+    let mut list = Vec::new();
+    for replica in replicas {
+        let activity = network.activity(replica.id);
+        let log = network.layout().log(replica.id).display().to_string();
+        let pid = activity.pid();
+        rows.add_row([
+            format!("n{}", replica.id),
+            activity_name(activity).to_owned(),
+            pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
+            replica.peer_address.to_string(),
+            replica.client_address.to_string(),
+            replica.http_address.to_string(),
+            log.clone(),
+        ]);
+        list.push(json!({
+            "node": replica.id, "state": activity_name(activity), "pid": pid,
+            "peer_address": replica.peer_address.as_str(), "client_address": replica.client_address.as_str(),
+            "http_address": replica.http_address.as_str(), "log": log,
+        }));
+    }
+    match format {
+        Format::Table => println!("{rows}"),
+        Format::Json => print_json(&json!({ "schema": "ps/v1", "nodes": list }))?,
+    }
+    Ok(())
+}
+
+pub(super) fn status(network: &Network, format: Format, watch: bool) -> Result<(), Error> {
+    loop {
+        let statuses = block_on(network.statuses())?;
+        match format {
+            Format::Table => {
+                if watch {
+                    // Clears the screen and goes to its upper left corner.
+                    print!("\x1b[2J\x1b[H");
+                }
+                println!("{}", status_table(&statuses));
+            }
+            Format::Json => print_json(&json!({
+                "schema": "testnet-status/v1",
+                "nodes": statuses.iter().map(|(node, status)| status_json(*node, status)).collect::<Vec<_>>(),
+            }))?,
+        }
+        if !watch {
+            return Ok(());
+        }
+        std::thread::sleep(WATCH);
+    }
+}
+
+/// What every node says of itself, as a table; unreachable ones with their error.
+#[must_use]
+pub(crate) fn status_table(statuses: &[(u16, Result<StatusReport, Error>)]) -> Table {
+    let mut rows = table(&[
+        "node",
+        "standing",
+        "view",
+        "primary",
+        "executed",
+        "stable",
+        "tip",
+        "pending",
+        "connected",
+        "up",
+    ]);
+    for (node, status) in statuses {
+        match status {
+            Ok(status) => {
+                let view = if status.view == status.target {
+                    status.view.to_string()
+                } else {
+                    format!("{} → {}", status.view, status.target)
+                };
+                let connected = status.connected.iter().filter(|connected| **connected).count();
+                rows.add_row([
+                    format!("n{node}"),
+                    status.standing.to_string(),
+                    view,
+                    format!("n{}", status.primary),
+                    status.executed.to_string(),
+                    status.stable.to_string(),
+                    status.tip.short(),
+                    status.pending.to_string(),
+                    format!("{connected}/{}", status.connected.len()),
+                    format!("{} s", status.uptime_ms / 1000),
+                ]);
+            }
+            Err(error) => {
+                rows.add_row([format!("n{node}"), error.to_string()]);
+            }
+        }
+    }
+    rows
+}
+
+fn status_json(node: u16, status: &Result<StatusReport, Error>) -> Value {
+    match status {
+        Ok(status) => json!({
+            "node": node, "chain": status.chain, "version": status.version.as_str(),
+            "standing": status.standing.as_str(), "view": status.view.to_string(),
+            "target": status.target.to_string(), "primary": status.primary,
+            "executed": status.executed.to_string(), "stable": status.stable.to_string(), "tip": status.tip,
+            "state_height": status.state_height.to_string(), "state_root": status.state_root,
+            "pending": status.pending.to_string(),
+            "connected": status.connected.to_vec(), "uptime_ms": status.uptime_ms.to_string(),
+        }),
+        Err(error) => json!({ "node": node, "error": error.to_string() }),
+    }
+}
+
+pub(super) fn logs(network: &Network, name: NodeName, follow: bool) -> Result<(), Error> {
+    let path = network.layout().log(resolve(network, name)?);
+    let mut file = File::open(&path).map_err(|source| Error::io("open", &path, source))?;
+    let mut stdout = io::stdout();
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let read = file
+            .read(&mut buffer)
+            .map_err(|source| Error::io("read", &path, source))?;
+        if read > 0 {
+            let written = stdout
+                .write_all(buffer.get(..read).unwrap_or_default())
+                .and_then(|()| stdout.flush());
+            match written {
+                // Who reads us has seen enough.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+                other => {
+                    other.map_err(|source| Error::io("write", std::path::Path::new("stdout"), source))?;
+                }
+            }
+        } else if follow {
+            std::thread::sleep(FOLLOW);
+        } else {
+            return Ok(());
+        }
+    }
+}
+
+pub(super) fn print_check(report: &Report, format: Format) -> Result<(), Error> {
+    match format {
+        Format::Table => println!("{report}"),
+        Format::Json => print_json(&json!({
+            "schema": "check/v1",
+            "verdict": match report.verdict() {
+                Verdict::Converged => "converged",
+                Verdict::Degraded => "degraded",
+                Verdict::Diverged => "diverged",
+            },
+            "chain": report.chain, "replicas": report.replicas, "answering": report.answering,
+            "height": report.height.to_string(), "tip": report.tip,
+            "state_height": report.state_root.map(|(height, _)| height.to_string()),
+            "state_root": report.state_root.map(|(_, root)| root),
+            "executed": report.executed, "accounts": report.holdings.len(),
+            "sum": report.sum.to_string(), "supply": report.supply.to_string(),
+            "contradictions": report.contradictions, "gaps": report.gaps,
+        }))?,
+    }
+    Ok(())
+}

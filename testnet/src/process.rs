@@ -1,0 +1,318 @@
+//! The process of one replica: started, signalled, and recognised again by a later command.
+//!
+//! A node's `run/pid` holds its process id and the time the kernel says it started, which no later process with the same id
+//! shares. A signal is sent only to a process that matches both and whose command line names the node's home.
+//!
+//! Nodes are started through `tagma-testnet hold`, which arranges in the new process what only that process can arrange
+//! for itself, and then becomes the node: a session of its own, so that Ctrl-C in a terminal reaches only the command in
+//! front and not the nodes behind it; and, for networks that live no longer than their command, death with the parent.
+
+use std::fs::{self, OpenOptions};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+use nix::sys::signal::{self, Signal};
+use nix::unistd::Pid;
+
+use crate::error::Error;
+use crate::layout::Layout;
+
+/// The programs that a network is made of.
+#[derive(Clone, Debug)]
+pub struct Programs {
+    /// `tagma-node`
+    pub node: PathBuf,
+    /// `tagma-testnet`
+    pub testnet: PathBuf,
+}
+
+impl Programs {
+    /// The programs next to this one.
+    ///
+    /// # Errors
+    /// [`Error::NoProgram`] if one of them is not there.
+    pub fn find() -> Result<Self, Error> {
+        let own = std::env::current_exe()
+            .map_err(|source| Error::io("find", Path::new("/proc/self/exe"), source))?;
+        Self::beside(&own)
+    }
+
+    /// The programs in the directory of `testnet`, which is `tagma-testnet` itself.
+    ///
+    /// # Errors
+    /// [`Error::NoProgram`] if one of them is not there.
+    pub fn beside(testnet: &Path) -> Result<Self, Error> {
+        let node = testnet.with_file_name("tagma-node");
+        if node.is_file() {
+            Ok(Self {
+                node,
+                testnet: testnet.to_owned(),
+            })
+        } else {
+            Err(Error::NoProgram {
+                name: "tagma-node",
+                path: node,
+            })
+        }
+    }
+}
+
+/// How long a node's process is to live.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lifetime {
+    /// It is killed by the kernel when the thread that started it ends, however that ends.
+    WithParent,
+    /// Until it is stopped.
+    Detached,
+}
+
+/// What a node's process does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Activity {
+    /// It runs.
+    Running {
+        /// Its process.
+        pid: i32,
+    },
+    /// It is stopped by a signal and may continue.
+    Paused {
+        /// Its process.
+        pid: i32,
+    },
+    /// There is no process of it.
+    Down,
+}
+
+impl Activity {
+    /// The process, if there is one.
+    #[must_use]
+    pub fn pid(self) -> Option<i32> {
+        match self {
+            Self::Running { pid } | Self::Paused { pid } => Some(pid),
+            Self::Down => None,
+        }
+    }
+}
+
+/// What the kernel says of a process.
+struct Kernel {
+    /// One letter: R, S, D, T, Z, …
+    state: char,
+    /// In clock ticks after boot.
+    started: u64,
+}
+
+impl Kernel {
+    fn of(pid: i32) -> Option<Self> {
+        Self::parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    }
+
+    /// The second field is the name in parentheses, which may hold anything, parentheses too: what follows the last one is
+    /// regular. State is field 3, start time field 22.
+    fn parse(stat: &str) -> Option<Self> {
+        let (_, rest) = stat.rsplit_once(')')?;
+        let mut fields = rest.split_whitespace();
+        let state = fields.next()?.chars().next()?;
+        let started = fields.nth(18)?.parse().ok()?;
+        Some(Self { state, started })
+    }
+}
+
+/// What the process of a node does now.
+#[must_use]
+pub fn activity(layout: &Layout, node: u16) -> Activity {
+    let Some((pid, started)) = recorded(layout, node) else {
+        return Activity::Down;
+    };
+    match Kernel::of(pid) {
+        Some(kernel) if kernel.started == started && serves(pid, layout, node) => match kernel.state {
+            'Z' | 'X' => Activity::Down,
+            'T' | 't' => Activity::Paused { pid },
+            _ => Activity::Running { pid },
+        },
+        _ => Activity::Down,
+    }
+}
+
+fn recorded(layout: &Layout, node: u16) -> Option<(i32, u64)> {
+    let text = fs::read_to_string(layout.pid(node)).ok()?;
+    let (pid, started) = text.trim().split_once(' ')?;
+    Some((pid.parse().ok()?, started.parse().ok()?))
+}
+
+/// Whether the command line of `pid` names the node's home. A process that has just died has no command line left and is
+/// told by its state instead.
+fn serves(pid: i32, layout: &Layout, node: u16) -> bool {
+    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else {
+        return false;
+    };
+    let Ok(home) = fs::canonicalize(layout.home(node)) else {
+        return false;
+    };
+    line.is_empty()
+        || line
+            .split(|byte| *byte == 0)
+            .any(|argument| argument == home.as_os_str().as_encoded_bytes())
+}
+
+/// Starts the process of a node. It has not done anything yet when this returns.
+///
+/// # Errors
+/// If it runs already, or cannot be started or recorded; nothing is left running then.
+pub fn spawn(programs: &Programs, layout: &Layout, node: u16, lifetime: Lifetime) -> Result<Child, Error> {
+    if let Some(pid) = activity(layout, node).pid() {
+        return Err(Error::Running {
+            path: layout.root().to_owned(),
+            running: vec![format!("n{node} (pid {pid})")],
+        });
+    }
+    let home = layout.home(node);
+    let home = fs::canonicalize(&home).map_err(|source| Error::io("find", &home, source))?;
+    let run = layout.run(node);
+    fs::create_dir_all(&run).map_err(|source| Error::io("create", &run, source))?;
+    let path = layout.log(node);
+    let log = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(|source| Error::io("open", &path, source))?;
+    let errors = log
+        .try_clone()
+        .map_err(|source| Error::io("open", &path, source))?;
+
+    let mut command = Command::new(&programs.testnet);
+    command.arg("hold");
+    if lifetime == Lifetime::WithParent {
+        command.arg("--parent").arg(std::process::id().to_string());
+    }
+    command
+        .arg("--")
+        .arg(&programs.node)
+        .arg("start")
+        .arg("--home")
+        .arg(home);
+    command.stdin(Stdio::null()).stdout(log).stderr(errors);
+    let mut child = command
+        .spawn()
+        .map_err(|source| Error::io("run", &programs.testnet, source))?;
+    match record(layout, node, &child) {
+        Ok(()) => Ok(child),
+        Err(error) => {
+            // A process that could not be found again must not stay; a failure here means that it is gone already.
+            drop(child.kill());
+            drop(child.wait());
+            Err(error)
+        }
+    }
+}
+
+fn record(layout: &Layout, node: u16, child: &Child) -> Result<(), Error> {
+    let path = layout.pid(node);
+    let failed = |source| Error::io("write", &path, source);
+    let pid = i32::try_from(child.id()).map_err(|error| failed(io::Error::other(error)))?;
+    let kernel = Kernel::of(pid).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    fs::write(&path, format!("{pid} {}\n", kernel.started)).map_err(failed)
+}
+
+/// Sends a signal to the process of a node. False if there is none.
+///
+/// # Errors
+/// [`Error::Signal`] if the system refuses.
+pub fn send(layout: &Layout, node: u16, what: Signal) -> Result<bool, Error> {
+    let Some(pid) = activity(layout, node).pid() else {
+        return Ok(false);
+    };
+    match signal::kill(Pid::from_raw(pid), what) {
+        Ok(()) => Ok(true),
+        Err(nix::Error::ESRCH) => Ok(false),
+        Err(source) => Err(Error::Signal { node, pid, source }),
+    }
+}
+
+/// The end of a node's log: at most `lines` lines.
+#[must_use]
+pub fn log_tail(layout: &Layout, node: u16, lines: usize) -> String {
+    const MOST: u64 = 64 << 10;
+    let read = || -> io::Result<Vec<u8>> {
+        let mut file = fs::File::open(layout.log(node))?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(MOST)))?;
+        let mut bytes = Vec::new();
+        file.take(MOST).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let text = match read() {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
+        Err(error) => return format!("(no log: {error})"),
+    };
+    let all: Vec<&str> = text.lines().collect();
+    all.get(all.len().saturating_sub(lines)..)
+        .unwrap_or_default()
+        .join("\n")
+}
+
+/// The `hold` command: arranges this process as the module says and becomes `program`. Returns only if that fails.
+#[must_use]
+pub fn hold(parent: Option<u32>, program: &[std::ffi::OsString]) -> io::Error {
+    let Some((program, arguments)) = program.split_first() else {
+        return io::Error::new(io::ErrorKind::InvalidInput, "no program to become");
+    };
+    if let Err(error) = nix::unistd::setsid() {
+        return error.into();
+    }
+    if let Some(parent) = parent {
+        if let Err(error) = nix::sys::prctl::set_pdeathsig(Signal::SIGKILL) {
+            return error.into();
+        }
+        // The parent may have died before the line above; then there is no signal any more to wait for.
+        if u32::try_from(nix::unistd::getppid().as_raw()) != Ok(parent) {
+            return io::Error::other("the command that started this node is gone");
+        }
+    }
+    Command::new(program).args(arguments).exec()
+}
+
+/// Appends a line to a node's log that tells what was done to it.
+///
+/// # Errors
+/// If the log cannot be written.
+pub fn note(layout: &Layout, node: u16, text: &str) -> Result<(), Error> {
+    let path = layout.log(node);
+    let mut file = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(&path)
+        .map_err(|source| Error::io("open", &path, source))?;
+    writeln!(file, "--- testnet: {text}").map_err(|source| Error::io("write", &path, source))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panic")]
+
+    use super::*;
+
+    #[test]
+    fn a_name_with_parentheses_does_not_confuse_the_kernels_line() {
+        let stat = "4121 (a) b (c)) T 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 987654 20 21";
+        let kernel = Kernel::parse(stat).unwrap();
+        assert_eq!((kernel.state, kernel.started), ('T', 987_654));
+    }
+
+    #[test]
+    fn another_process_with_the_recorded_id_is_not_taken_for_the_node() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::new(directory.path());
+        fs::create_dir_all(layout.run(0)).unwrap();
+        let own = i32::try_from(std::process::id()).unwrap();
+        let started = Kernel::of(own).unwrap().started;
+        // The id alone, then id and start time with another command line: both are this test and no node.
+        for text in [format!("{own} {}\n", started + 1), format!("{own} {started}\n")] {
+            fs::write(layout.pid(0), text).unwrap();
+            assert_eq!(activity(&layout, 0), Activity::Down);
+            assert!(!send(&layout, 0, Signal::SIGKILL).unwrap());
+        }
+    }
+}
