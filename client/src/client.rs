@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tagma_crypto::encode::encode;
 use tagma_crypto::Digest;
+use tagma_crypto::encode::encode;
 use tagma_ledger::{Request, SignedTransaction};
 use tagma_wire::client_protocol::{
     Answer, ClientRequest, ClientResponse, MAX_ANSWER_FRAME, MAX_CLIENT_FRAME, Query,
@@ -328,7 +328,10 @@ impl Shared {
         self.up(replica, deadline).await?;
         let (id, answer) = self.queries.ask(replica);
         let link = self.links.get(usize::from(replica)).ok_or(QueryError::Lost)?;
-        let frame = Bytes::from(encode(&ClientRequest::Query { id: id.number(), query }));
+        let frame = Bytes::from(encode(&ClientRequest::Query {
+            id: id.number(),
+            query,
+        }));
         link.send(frame)
             .map_err(|error| QueryError::Unreachable(error.to_string()))?;
         match timeout_at(deadline, answer).await {

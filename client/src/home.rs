@@ -58,7 +58,9 @@ impl Home {
         let mut candidates = from.ancestors().map(|dir| Self::at(&dir.join(NAME)));
         candidates
             .find(|home| home.genesis.is_file())
-            .ok_or_else(|| HomeError { from: from.to_owned() })
+            .ok_or_else(|| HomeError {
+                from: from.to_owned(),
+            })
     }
 
     /// The directory.

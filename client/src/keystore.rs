@@ -18,7 +18,9 @@ pub struct Keystore {
 #[derive(Debug, thiserror::Error)]
 pub enum KeystoreError {
     /// The name would not do as a file name.
-    #[error("account name {0:?} must be 1 to {MAX_NAME_BYTES} letters, digits, '-', '_' or '.', not beginning with '.'")]
+    #[error(
+        "account name {0:?} must be 1 to {MAX_NAME_BYTES} letters, digits, '-', '_' or '.', not beginning with '.'"
+    )]
     Name(String),
     /// There is no key of this name.
     #[error("there is no key for account {name:?} in {}{}", dir.display(), listing(known))]
@@ -31,7 +33,10 @@ pub enum KeystoreError {
         known: Vec<String>,
     },
     /// The text names no account.
-    #[error("{text:?} is neither an account's name nor the 64 hex digits of its key{}", listing(known))]
+    #[error(
+        "{text:?} is neither an account's name nor the 64 hex digits of its key{}",
+        listing(known)
+    )]
     Unknown {
         /// The text.
         text: String,

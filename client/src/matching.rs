@@ -30,7 +30,11 @@ impl Tally {
     /// then still has at most f false votes.
     pub(crate) fn vote(&mut self, replica: u16, verdict: Verdict) -> bool {
         let same = |(voter, said): &(u16, Verdict)| *voter == replica && *said == verdict;
-        let of_one = self.verdicts.iter().filter(|(voter, _)| *voter == replica).count();
+        let of_one = self
+            .verdicts
+            .iter()
+            .filter(|(voter, _)| *voter == replica)
+            .count();
         let new = of_one < KEPT_OF_ONE && !self.verdicts.iter().any(same);
         if new {
             self.verdicts.push((replica, verdict));

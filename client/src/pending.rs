@@ -121,7 +121,10 @@ impl Pending {
         };
         let file: File = serde_json::from_str(&text).map_err(|error| malformed(error.to_string()))?;
         if file.schema != SCHEMA {
-            return Err(malformed(format!("its schema is {:?}, not {SCHEMA:?}", file.schema)));
+            return Err(malformed(format!(
+                "its schema is {:?}, not {SCHEMA:?}",
+                file.schema
+            )));
         }
         let transaction =
             SignedTransaction::from_request(&file.request).map_err(|error| malformed(error.to_string()))?;

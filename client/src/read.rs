@@ -128,7 +128,11 @@ impl Client {
     ///
     /// # Errors
     /// As [`Client::account`].
-    pub async fn next_nonce(&self, key: PublicKey, within: Duration) -> Result<Option<AccountRead>, ReadError> {
+    pub async fn next_nonce(
+        &self,
+        key: PublicKey,
+        within: Duration,
+    ) -> Result<Option<AccountRead>, ReadError> {
         let read = self.account(key, 0, within).await?;
         Ok(read.account.is_some().then_some(read))
     }
@@ -174,7 +178,8 @@ impl Client {
             Answer::Transaction { height, found } => Some((height, found)),
             _ => None,
         };
-        let choose = |answers: &Answers<(u64, Option<TransactionReport>)>| choose_transaction(answers, needed);
+        let choose =
+            |answers: &Answers<(u64, Option<TransactionReport>)>| choose_transaction(answers, needed);
         self.read(Query::Transaction(hash), within, take, choose, |answers| {
             no_match(needed, answers, |(height, found)| match found {
                 Some(found) => format!("executed at height {}: {:?}", found.height, found.outcome),

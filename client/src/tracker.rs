@@ -160,7 +160,13 @@ impl Tracker {
     }
 
     /// Takes a request in and says what to send. If it is in flight already, the waiter waits for that.
-    pub(crate) fn submit(&mut self, now: Instant, submission: Submission, waiter: Waiter, out: &mut Vec<Send>) {
+    pub(crate) fn submit(
+        &mut self,
+        now: Instant,
+        submission: Submission,
+        waiter: Waiter,
+        out: &mut Vec<Send>,
+    ) {
         let hash = submission.hash;
         if let Some(in_flight) = self.in_flight.get_mut(&hash) {
             in_flight.waiters.push(waiter);

@@ -49,7 +49,12 @@ fn read_key(file: &Path) -> Result<SecretKey, Failure> {
     let mut text = String::new();
     // A little more than a seed and a newline, so that a longer input shows.
     let read = std::io::stdin().take(80).read_to_string(&mut text);
-    read.map_err(|error| Failure::new(ExitCode::Config, format!("cannot read the seed from stdin: {error}")))?;
+    read.map_err(|error| {
+        Failure::new(
+            ExitCode::Config,
+            format!("cannot read the seed from stdin: {error}"),
+        )
+    })?;
     let seed = text.trim().parse::<PublicKey>().map_err(|_| {
         Failure::new(ExitCode::Config, "what stands on stdin is not a seed")
             .hint("a seed is 64 hex digits, the last field of a key file")

@@ -1,12 +1,13 @@
 //! Many transfers at once, each account's in order.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io::Read;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tagma_client::{Client, Completion, ExitCode, Verdict};
+use tagma_client::{Client, Completion, ExitCode, SubmitError, Verdict};
 use tagma_crypto::{Digest, PublicKey, SecretKey};
 use tagma_ledger::{Operation, SignedTransaction};
 use tokio::sync::mpsc;
@@ -15,7 +16,7 @@ use super::BatchArgs;
 use super::context::Context;
 use super::failure::Failure;
 use super::output::warn;
-use super::submit::{EXPIRES_IN, End, end_of, merged, place, settle, sign};
+use super::submit::{CONNECTIONS, EXPIRES_IN, End, end_of, merged, place, sign, warn_of_liars};
 
 /// The longest input, in bytes.
 const MAX_INPUT: u64 = 64 << 20;
@@ -29,10 +30,12 @@ struct Line {
 }
 
 /// What is left to send of an account.
+#[derive(Default)]
 struct Queue {
-    key: SecretKey,
     waiting: VecDeque<(usize, SignedTransaction)>,
     in_flight: usize,
+    /// Whether it stands in the list of accounts that have something to send.
+    listed: bool,
     /// After a request that was not executed, those behind it have a gap in their nonces.
     broken: bool,
 }
@@ -49,15 +52,14 @@ pub(crate) async fn run(args: &BatchArgs, context: Context) -> Result<ExitCode, 
     let lines = parse(&read(&args.file)?, &context)?;
     let client = context.client()?;
     let queues = queues(lines, &context, &client).await?;
-    client
-        .connected(client.network().quorum(), Duration::from_millis(500))
-        .await;
+    client.connected(client.network().quorum(), CONNECTIONS).await;
     let mut batch = Batch {
         context: &context,
         client: &client,
         window: (context.genesis.parameters.lookahead as usize / 2).max(1),
         room: usize::from(args.in_flight),
         queues,
+        ready: VecDeque::new(),
         sent: BTreeMap::new(),
         done: Vec::new(),
     };
@@ -66,6 +68,12 @@ pub(crate) async fn run(args: &BatchArgs, context: Context) -> Result<ExitCode, 
     let elapsed = started.elapsed();
     let mut done = batch.done;
     done.sort_by_key(|done| done.number);
+    let liars: BTreeSet<u16> = client
+        .take_contradictions()
+        .iter()
+        .map(|lie| lie.replica)
+        .collect();
+    warn_of_liars(&liars.into_iter().collect::<Vec<_>>());
     let summary = Summary::of(&done);
     context.format.emit(
         || summary.json(&done, elapsed, client.network().weak_quorum()),
@@ -90,7 +98,10 @@ fn read(file: &Path) -> Result<String, Failure> {
     };
     match outcome {
         Ok(length) if (length as u64) < MAX_INPUT => Ok(text),
-        Ok(_) => Err(Failure::new(ExitCode::Usage, format!("{} is over {MAX_INPUT} bytes", file.display()))),
+        Ok(_) => Err(Failure::new(
+            ExitCode::Usage,
+            format!("{} is over {MAX_INPUT} bytes", file.display()),
+        )),
         Err(error) => Err(Failure::new(
             ExitCode::Usage,
             format!("cannot read {}: {error}", file.display()),
@@ -105,7 +116,8 @@ fn parse(text: &str, context: &Context) -> Result<Vec<Line>, Failure> {
         let content = line.split('#').next().unwrap_or_default();
         let fields: Vec<&str> = content.split_whitespace().collect();
         let wrong = |what: String| {
-            Failure::new(ExitCode::Usage, format!("line {number}: {what}")).hint("a line is \"FROM TO AMOUNT\"")
+            Failure::new(ExitCode::Usage, format!("line {number}: {what}"))
+                .hint("a line is \"FROM TO AMOUNT\"")
         };
         match fields.as_slice() {
             [] => {}
@@ -124,7 +136,11 @@ fn parse(text: &str, context: &Context) -> Result<Vec<Line>, Failure> {
 }
 
 /// Signs every line at its account's next nonces.
-async fn queues(lines: Vec<Line>, context: &Context, client: &Client) -> Result<BTreeMap<PublicKey, Queue>, Failure> {
+async fn queues(
+    lines: Vec<Line>,
+    context: &Context,
+    client: &Client,
+) -> Result<BTreeMap<PublicKey, Queue>, Failure> {
     let mut queues: BTreeMap<PublicKey, Queue> = BTreeMap::new();
     let mut keys: BTreeMap<String, SecretKey> = BTreeMap::new();
     let mut places = BTreeMap::new();
@@ -138,7 +154,7 @@ async fn queues(lines: Vec<Line>, context: &Context, client: &Client) -> Result<
             }
         };
         let account = key.public();
-        if let std::collections::btree_map::Entry::Vacant(vacant) = places.entry(account) {
+        if let Entry::Vacant(vacant) = places.entry(account) {
             vacant.insert(place(context, client, account).await?);
         }
         let Some(place) = places.get_mut(&account) else {
@@ -150,12 +166,7 @@ async fn queues(lines: Vec<Line>, context: &Context, client: &Client) -> Result<
         };
         let signed = sign(context, &key, place, operation, EXPIRES_IN);
         place.nonce = place.nonce.saturating_add(1);
-        let queue = queues.entry(account).or_insert_with(|| Queue {
-            key,
-            waiting: VecDeque::new(),
-            in_flight: 0,
-            broken: false,
-        });
+        let queue = queues.entry(account).or_default();
         queue.waiting.push_back((line.number, signed));
     }
     Ok(queues)
@@ -169,6 +180,8 @@ struct Batch<'a> {
     /// The most requests in flight.
     room: usize,
     queues: BTreeMap<PublicKey, Queue>,
+    /// The accounts that may send now, in turn.
+    ready: VecDeque<PublicKey>,
     sent: BTreeMap<Digest, (usize, PublicKey)>,
     done: Vec<Done>,
 }
@@ -177,9 +190,10 @@ impl Batch<'_> {
     async fn work(&mut self) -> Result<(), Failure> {
         let (completions, mut completed) = mpsc::unbounded_channel();
         let accounts: Vec<PublicKey> = self.queues.keys().copied().collect();
-        for account in &accounts {
-            self.fill(*account, &completions)?;
+        for account in accounts {
+            self.list(account);
         }
+        self.fill(&completions)?;
         while !self.sent.is_empty() {
             let Some(Completion { hash, result }) = completed.recv().await else {
                 break;
@@ -188,7 +202,7 @@ impl Batch<'_> {
                 continue;
             };
             let end = match result {
-                Ok(accepted) => End::Executed {
+                Ok(accepted) => Some(End::Executed {
                     verdict: Verdict {
                         outcome: accepted.outcome,
                         height: accepted.height,
@@ -196,52 +210,70 @@ impl Batch<'_> {
                     supporters: accepted.supporters,
                     liars: accepted.liars,
                     latency: Some(accepted.latency),
-                },
-                Err(error) => end_of(self.client, error, self.context.timeout).await?,
+                }),
+                Err(SubmitError::Unreachable { .. }) => None,
+                Err(error) => Some(end_of(self.client, error, self.context.timeout).await?),
             };
-            settle(self.context, &hash, &end)?;
+            if end.as_ref().is_none_or(End::is_known) {
+                self.context.pending.remove(&hash)?;
+            }
             if let Some(queue) = self.queues.get_mut(&account) {
                 queue.in_flight -= 1;
-                queue.broken |= !matches!(end, End::Executed { .. });
+                queue.broken |= !matches!(end, Some(End::Executed { .. }));
             }
-            self.done.push(Done {
-                number,
-                hash,
-                end: Some(end),
-            });
-            self.fill(account, &completions)?;
-            if self.sent.len() < self.room {
-                // Room for accounts that had none before.
-                for account in &accounts {
-                    self.fill(*account, &completions)?;
-                }
-            }
+            self.done.push(Done { number, hash, end });
+            self.list(account);
+            self.fill(&completions)?;
         }
         for queue in std::mem::take(&mut self.queues).into_values() {
-            self.done.extend(queue.waiting.into_iter().map(|(number, signed)| Done {
-                number,
-                hash: signed.transaction.digest(),
-                end: None,
-            }));
+            self.done
+                .extend(queue.waiting.into_iter().map(|(number, signed)| Done {
+                    number,
+                    hash: signed.transaction.digest(),
+                    end: None,
+                }));
         }
         Ok(())
     }
 
-    /// Sends what may be sent of an account.
-    fn fill(&mut self, account: PublicKey, completions: &mpsc::UnboundedSender<Completion>) -> Result<(), Failure> {
-        let Some(queue) = self.queues.get_mut(&account) else {
-            return Ok(());
-        };
-        while !queue.broken && queue.in_flight < self.window && self.sent.len() < self.room {
-            let Some((number, signed)) = queue.waiting.pop_front() else {
-                break;
+    /// Lists an account that may send.
+    fn list(&mut self, account: PublicKey) {
+        if let Some(queue) = self.queues.get_mut(&account)
+            && queue.may_send(self.window)
+            && !queue.listed
+        {
+            queue.listed = true;
+            self.ready.push_back(account);
+        }
+    }
+
+    /// Sends what may be sent, the accounts in turn.
+    fn fill(&mut self, completions: &mpsc::UnboundedSender<Completion>) -> Result<(), Failure> {
+        while self.sent.len() < self.room
+            && let Some(account) = self.ready.pop_front()
+        {
+            let Some(queue) = self.queues.get_mut(&account) else {
+                continue;
             };
-            self.context.pending.save(&signed)?;
-            let hash = self.client.submit_to(&signed, self.context.timeout, completions);
-            self.sent.insert(hash, (number, account));
-            queue.in_flight += 1;
+            queue.listed = false;
+            if !queue.may_send(self.window) {
+                continue;
+            }
+            if let Some((number, signed)) = queue.waiting.pop_front() {
+                queue.in_flight += 1;
+                self.context.pending.save(&signed)?;
+                let hash = self.client.submit_to(&signed, self.context.timeout, completions);
+                self.sent.insert(hash, (number, account));
+            }
+            self.list(account);
         }
         Ok(())
+    }
+}
+
+impl Queue {
+    fn may_send(&self, window: usize) -> bool {
+        !self.broken && self.in_flight < window && !self.waiting.is_empty()
     }
 }
 
@@ -283,7 +315,10 @@ impl Summary {
             unknown,
             unsent,
         } = self;
-        let mut text = format!("{committed} of {lines} committed in {:.2} s", elapsed.as_secs_f64());
+        let mut text = format!(
+            "{committed} of {lines} committed in {:.2} s",
+            elapsed.as_secs_f64()
+        );
         let others = [
             (failed, "executed without effect"),
             (rejected, "rejected"),
@@ -324,6 +359,8 @@ impl Summary {
         }
         Ok(if self.failed + self.rejected > 0 {
             ExitCode::Rejected
+        } else if self.unsent > 0 {
+            ExitCode::NoQuorum
         } else {
             ExitCode::Ok
         })

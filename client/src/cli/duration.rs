@@ -44,7 +44,9 @@ mod tests {
 
     #[test]
     fn what_is_no_duration_is_refused() {
-        for text in ["", "10", "s", "1..5s", "-1s", "0s", "10 s", "25h", "1e3s", "1d", "NaNs"] {
+        for text in [
+            "", "10", "s", "1..5s", "-1s", "0s", "10 s", "25h", "1e3s", "1d", "NaNs",
+        ] {
             assert!(parse(text).is_err(), "{text:?}");
         }
     }

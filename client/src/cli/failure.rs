@@ -62,8 +62,9 @@ impl From<GenesisError> for Failure {
 
 impl From<HomeError> for Failure {
     fn from(error: HomeError) -> Self {
-        config(error)
-            .hint("start one with `tagma-testnet up`, or name it with --home DIR, --genesis FILE or TAGMA_HOME")
+        config(error).hint(
+            "start one with `tagma-testnet up`, or name it with --home DIR, --genesis FILE or TAGMA_HOME",
+        )
     }
 }
 
@@ -95,13 +96,18 @@ impl From<ReadError> for Failure {
     fn from(error: ReadError) -> Self {
         match &error {
             ReadError::TooFew { errors, .. } => {
-                let each: Vec<String> = errors.iter().map(|(id, error)| format!("n{id}: {error}")).collect();
+                let each: Vec<String> = errors
+                    .iter()
+                    .map(|(id, error)| format!("n{id}: {error}"))
+                    .collect();
                 let message = format!("{error}\n  {}", each.join("\n  "));
-                Self::new(ExitCode::NoQuorum, message)
-                    .hint("`tagma status` shows every replica, `tagma-testnet ps` the processes of a local network")
+                Self::new(ExitCode::NoQuorum, message).hint(
+                    "`tagma status` shows every replica, `tagma-testnet ps` the processes of a local network",
+                )
             }
-            ReadError::NoMatch { .. } => Self::new(ExitCode::NoQuorum, error.to_string())
-                .hint("replicas lag or lie: `tagma status` shows every replica; try again with a longer --timeout"),
+            ReadError::NoMatch { .. } => Self::new(ExitCode::NoQuorum, error.to_string()).hint(
+                "replicas lag or lie: `tagma status` shows every replica; try again with a longer --timeout",
+            ),
             ReadError::BelowMinHeight { .. } => Self::new(ExitCode::OutcomeUnknown, error.to_string())
                 .hint("try again with a longer --timeout, or a lower --min-height"),
         }

@@ -21,7 +21,11 @@ pub(crate) enum Format {
 
 impl Format {
     /// Writes the result in the form asked for.
-    pub(crate) fn emit(self, json: impl FnOnce() -> Value, text: impl FnOnce() -> String) -> Result<(), Failure> {
+    pub(crate) fn emit(
+        self,
+        json: impl FnOnce() -> Value,
+        text: impl FnOnce() -> String,
+    ) -> Result<(), Failure> {
         match self {
             Self::Json => line(&mut io::stdout().lock(), &json().to_string()),
             Self::Table => line(&mut io::stdout().lock(), &text()),
@@ -44,9 +48,9 @@ pub(crate) fn warn(text: &str) {
 }
 
 fn line(to: &mut impl Write, text: &str) -> Result<(), Failure> {
-    writeln!(to, "{text}").and_then(|()| to.flush()).map_err(|error| {
-        Failure::new(ExitCode::Internal, format!("cannot write the output: {error}"))
-    })
+    writeln!(to, "{text}")
+        .and_then(|()| to.flush())
+        .map_err(|error| Failure::new(ExitCode::Internal, format!("cannot write the output: {error}")))
 }
 
 /// A table with these columns.

@@ -90,14 +90,17 @@ pub(crate) async fn block(height: u64, context: Context) -> Result<ExitCode, Fai
     let read = client.block(height, context.timeout).await?;
     client.close().await;
     let Some(read) = read else {
-        return Err(
-            Failure::new(ExitCode::Rejected, format!("there is no block {height} as far as f + 1 replicas know"))
-                .hint("`tagma status` shows the heights of the replicas"),
-        );
+        return Err(Failure::new(
+            ExitCode::Rejected,
+            format!("there is no block {height} as far as f + 1 replicas know"),
+        )
+        .hint("`tagma status` shows the heights of the replicas"));
     };
     if !read.liars.is_empty() {
         let liars = names(&read.liars);
-        warn(&format!("{liars} has another block {height} than f + 1 others: faulty"));
+        warn(&format!(
+            "{liars} has another block {height} than f + 1 others: faulty"
+        ));
     }
     context
         .format

@@ -26,7 +26,11 @@ pub(crate) async fn status(context: Context) -> Result<ExitCode, Failure> {
         return Ok(ExitCode::Divergence);
     }
     let answered = rows.iter().any(|(_, answer)| answer.is_ok());
-    Ok(if answered { ExitCode::Ok } else { ExitCode::NoQuorum })
+    Ok(if answered {
+        ExitCode::Ok
+    } else {
+        ExitCode::NoQuorum
+    })
 }
 
 fn status_json(client: &Client, rows: &[Row]) -> Value {
@@ -64,7 +68,15 @@ fn status_json(client: &Client, rows: &[Row]) -> Value {
 fn status_text(client: &Client, rows: &[Row]) -> String {
     let network = client.network();
     let mut table = table(&[
-        "replica", "view", "primary", "standing", "stable", "executed", "tip", "pending", "connected",
+        "replica",
+        "view",
+        "primary",
+        "standing",
+        "stable",
+        "executed",
+        "tip",
+        "pending",
+        "connected",
     ]);
     for (id, answer) in rows {
         let name = format!("n{id}");
@@ -96,13 +108,26 @@ fn status_text(client: &Client, rows: &[Row]) -> String {
             Err(error) => {
                 let dash = || "-".to_owned();
                 let unreachable = format!("unreachable: {error}");
-                table.add_row([name, dash(), dash(), unreachable, dash(), dash(), dash(), dash(), dash()]);
+                table.add_row([
+                    name,
+                    dash(),
+                    dash(),
+                    unreachable,
+                    dash(),
+                    dash(),
+                    dash(),
+                    dash(),
+                    dash(),
+                ]);
             }
         }
     }
     let (n, f, quorum) = (network.n(), network.f(), network.quorum());
     let chain = network.chain().short();
-    format!("chain {} ({chain})   n={n} f={f} quorum={quorum}\n{table}", network.chain_name())
+    format!(
+        "chain {} ({chain})   n={n} f={f} quorum={quorum}\n{table}",
+        network.chain_name()
+    )
 }
 
 /// A height at which two replicas say to have different headers. At least one of them lies, or more than f have failed.

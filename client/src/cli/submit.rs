@@ -21,7 +21,7 @@ pub(crate) const EXPIRES_IN: u64 = 100_000;
 
 /// How long to wait for the connections of a quorum before the request goes out: backups that are connected late reply
 /// late.
-const CONNECTIONS: Duration = Duration::from_millis(500);
+pub(crate) const CONNECTIONS: Duration = Duration::from_millis(500);
 
 /// How long to listen, after the outcome is accepted, for replicas that contradict it.
 const LISTEN: Duration = Duration::from_millis(100);
@@ -211,7 +211,11 @@ async fn hand_over(
 ) -> Result<ExitCode, Failure> {
     let received = client.hand_over(signed, within).await;
     let needed = client.network().weak_quorum();
-    let state = if received.len() >= needed { "sent" } else { "unknown" };
+    let state = if received.len() >= needed {
+        "sent"
+    } else {
+        "unknown"
+    };
     let count = received.len();
     context.format.emit(
         || {
@@ -263,11 +267,7 @@ fn warn_of_pending(context: &Context, signed: &SignedTransaction) -> Result<(), 
 }
 
 /// Submits and waits for what comes of it. A consumed nonce is looked into: it may have been this very request.
-pub(crate) async fn conclude(
-    client: &Client,
-    signed: &SignedTransaction,
-    within: Duration,
-) -> Result<End, Failure> {
+async fn conclude(client: &Client, signed: &SignedTransaction, within: Duration) -> Result<End, Failure> {
     let started = Instant::now();
     match client.submit(signed, within).await {
         Ok(accepted) => {
@@ -328,19 +328,24 @@ fn executed(read: TransactionRead) -> Option<End> {
 }
 
 /// Forgets a request whose fate is known, and names who lied about it.
-pub(crate) fn settle(context: &Context, hash: &Digest, end: &End) -> Result<(), Failure> {
+fn settle(context: &Context, hash: &Digest, end: &End) -> Result<(), Failure> {
     if end.is_known() {
         context.pending.remove(hash)?;
     }
-    if let End::Executed { liars, .. } = end
-        && !liars.is_empty()
-    {
-        warn(&format!(
-            "{} replied something else than f + 1 others: faulty",
-            names(liars)
-        ));
+    if let End::Executed { liars, .. } = end {
+        warn_of_liars(liars);
     }
     Ok(())
+}
+
+/// Names the replicas that contradicted an accepted outcome.
+pub(crate) fn warn_of_liars(liars: &[u16]) {
+    if !liars.is_empty() {
+        let names = names(liars);
+        warn(&format!(
+            "{names} replied something else than f + 1 others: faulty"
+        ));
+    }
 }
 
 /// The exit code, with what to do if the outcome is unknown.

@@ -59,7 +59,9 @@ pub(crate) fn receipt(receipt: &Receipt) -> String {
 /// A receipt in JSON.
 pub(crate) fn receipt_json(receipt: &Receipt) -> Value {
     match receipt {
-        Receipt::Executed(executed) => json!({ "executed": true, "outcome": outcome_json(&executed.outcome) }),
+        Receipt::Executed(executed) => {
+            json!({ "executed": true, "outcome": outcome_json(&executed.outcome) })
+        }
         Receipt::NoOp(receipt) => json!({ "executed": false, "reason": no_op(receipt.reason) }),
     }
 }
