@@ -155,6 +155,14 @@ impl SecretKey {
         })
     }
 
+    /// The key in one line of a key file, with or without its newline; `None` if it is not one.
+    pub fn from_line(line: &str) -> Option<Self> {
+        let mut whole = Zeroizing::new(Vec::with_capacity(FILE_LEN + 1));
+        whole.extend_from_slice(line.trim_end_matches('\n').as_bytes());
+        whole.push(b'\n');
+        Self::parse(&whole)
+    }
+
     fn parse(line: &[u8]) -> Option<Self> {
         let digits = line.strip_prefix(FILE_TAG.as_bytes())?.strip_suffix(b"\n")?;
         let mut seed = Zeroizing::new([0; 32]);

@@ -1,0 +1,126 @@
+//! `tagma-node inspect`
+
+use std::fmt::Write;
+
+use tagma_crypto::encode::{Decode, MAX_INPUT, decode};
+use tagma_ledger::store::{Store, Table};
+use tagma_pbft::evidence::Evidence;
+use tagma_pbft::record;
+
+use super::offline::Offline;
+use super::{HomeArgs, print};
+use crate::core::{LedgerRules, key_ring, protocol_parameters, records};
+use crate::driver::store_failure;
+use crate::exit::{Exit, Failure};
+use crate::http::block_json;
+
+#[derive(clap::Subcommand)]
+pub(super) enum Command {
+    /// Show a block as JSON.
+    Block {
+        /// Its height.
+        height: u64,
+        #[command(flatten)]
+        home: HomeArgs,
+    },
+    /// Show what this replica has promised: view, stable checkpoint, proposals and certificates above it.
+    Vote {
+        #[command(flatten)]
+        home: HomeArgs,
+    },
+    /// List the provable faults that were recorded, and check each again.
+    Evidence {
+        #[command(flatten)]
+        home: HomeArgs,
+    },
+}
+
+pub(super) fn run(command: &Command) -> Result<(), Failure> {
+    match command {
+        Command::Block { height, home } => block(*height, home),
+        Command::Vote { home } => vote(home),
+        Command::Evidence { home } => evidence(home),
+    }
+}
+
+fn block(height: u64, home: &HomeArgs) -> Result<(), Failure> {
+    let data = Offline::open(home)?;
+    let block = crate::driver::stored_block(&data.ledger, height).map_err(store_failure)?;
+    let block =
+        block.ok_or_else(|| Failure::new(Exit::Verification, format!("there is no block {height} here")))?;
+    print(&format!("{}\n", block_json(block)))
+}
+
+fn vote(home: &HomeArgs) -> Result<(), Failure> {
+    let data = Offline::open(home)?;
+    let recovered = records::load(&*data.store, &data.genesis.chain_id()).map_err(store_failure)?;
+    let mut text = String::new();
+    let voter = match recovered.voter {
+        Some(record::Voter::Complete) => "voter: the log holds all that the key has signed",
+        Some(record::Voter::Learner) => "learner: the key has signed what the log does not hold",
+        None => "learner: this store was not made by `tagma-node init`",
+    };
+    let target = recovered.left_by.as_ref().map(|message| message.target);
+    let stable = recovered
+        .stable
+        .as_ref()
+        .map_or(0, |certificate| certificate.seq.get());
+    let lines = [
+        voter.to_owned(),
+        format!("view {}", recovered.view),
+        target.map_or("normal mode".to_owned(), |target| {
+            format!("left for view {target}")
+        }),
+        format!("stable checkpoint {stable}"),
+    ];
+    text.push_str(&lines.join("\n"));
+    text.push('\n');
+    for ((seq, view), accepted) in &recovered.accepted {
+        let prepared = recovered
+            .prepared
+            .get(seq)
+            .is_some_and(|certificate| certificate.view == *view && certificate.digest == accepted.digest);
+        let mark = if prepared { "  prepared" } else { "" };
+        let line = writeln!(text, "accepted n={seq} v={view} d={}{mark}", accepted.digest);
+        assert!(line.is_ok(), "writing into a string cannot fail");
+    }
+    print(&text)
+}
+
+fn evidence(home: &HomeArgs) -> Result<(), Failure> {
+    let data = Offline::open(home)?;
+    let ring = key_ring(&data.genesis).map_err(Failure::with(Exit::Config))?;
+    let parameters = protocol_parameters(&data.genesis);
+    let rules = LedgerRules::new(ring.chain, data.genesis.parameters.clone());
+    let table = Table(record::EVIDENCE);
+    // Bounded by what the protocol keeps: a few for each culprit and kind.
+    let pairs = data
+        .store
+        .range(table, &[], None, usize::MAX, false)
+        .map_err(store_failure)?;
+    let mut text = String::new();
+    for (key, value) in pairs {
+        let evidence: Evidence = read(table, &key, &value)?;
+        let proof = if evidence.proves(&ring, &parameters, &rules) {
+            "proved"
+        } else {
+            "NOT PROVED"
+        };
+        let line = writeln!(text, "{}  {}  {proof}", evidence.culprit(&ring), evidence.name());
+        assert!(line.is_ok(), "writing into a string cannot fail");
+    }
+    if text.is_empty() {
+        text.push_str("no evidence\n");
+    }
+    print(&text)
+}
+
+fn read<T: Decode<()>>(table: Table, key: &[u8], value: &[u8]) -> Result<T, Failure> {
+    decode(value, MAX_INPUT).map_err(|error| {
+        store_failure(tagma_ledger::store::StoreError::Corrupt {
+            table,
+            key: key.to_vec(),
+            why: error.to_string(),
+        })
+    })
+}

@@ -1,0 +1,86 @@
+//! `tagma-node start`
+
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use super::{HomeArgs, print};
+use crate::config::{Log, LogFormat};
+use crate::driver::{Node, NodeSetup};
+use crate::exit::{Exit, Failure};
+use crate::home::Home;
+
+/// Threads for sockets and HTTP; what costs time has threads of its own.
+const IO_THREADS: usize = 2;
+/// A filter of this name goes before the one in the settings.
+const LOG_VARIABLE: &str = "TAGMA_LOG";
+
+pub(super) fn run(args: &HomeArgs) -> Result<(), Failure> {
+    let setup = NodeSetup::load(args.home(), args.config()?)?;
+    log_to_stderr(&setup.config.log)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(IO_THREADS)
+        .enable_all()
+        .build()
+        .map_err(Failure::with(Exit::Internal))?;
+    runtime.block_on(serve(setup))
+}
+
+async fn serve(setup: NodeSetup) -> Result<(), Failure> {
+    // Before anything is opened, so that an early signal is not lost.
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::with(Exit::Internal))?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::with(Exit::Internal))?;
+    let home = setup.home.clone();
+    let chain = setup.genesis.chain_id();
+    let node = Node::start(setup).await?;
+    let addresses = node.addresses().map_err(Failure::with(Exit::Internal))?;
+    let (peers, clients, http) = addresses;
+    let id = node.id();
+    write_endpoints(
+        &home,
+        &format!(
+            "pid = {}\npeers = \"{peers}\"\nclients = \"{clients}\"\nhttp = \"{http}\"\n",
+            std::process::id()
+        ),
+    )?;
+    tracing::info!(replica = %id, %chain, %peers, %clients, %http, "started");
+    print(&format!(
+        "ready replica={} chain={chain} peers={peers} clients={clients} http={http}\n",
+        id.get()
+    ))?;
+    let name = tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    };
+    tracing::info!(signal = name, "stopping");
+    node.stop("the replica is stopping").await;
+    // What it says is not true any more; a file that is gone already is as good.
+    let _ = std::fs::remove_file(home.endpoints());
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn write_endpoints(home: &Home, text: &str) -> Result<(), Failure> {
+    std::fs::create_dir_all(home.run())
+        .and_then(|()| std::fs::write(home.endpoints(), text))
+        .map_err(|error| {
+            Failure::new(
+                Exit::Internal,
+                format!("cannot write {}: {error}", home.endpoints().display()),
+            )
+        })
+}
+
+fn log_to_stderr(log: &Log) -> Result<(), Failure> {
+    let text = std::env::var(LOG_VARIABLE).unwrap_or_else(|_| log.filter.clone());
+    let filter = EnvFilter::try_new(&text)
+        .map_err(|error| Failure::new(Exit::Config, format!("log filter {text:?}: {error}")))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr()));
+    let installed = match log.format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().try_init(),
+    };
+    installed.map_err(|error| Failure::new(Exit::Internal, error))
+}

@@ -1,0 +1,189 @@
+//! Frames of clients: decoded with limits, requests checked in batches, questions passed on to the reader.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+
+use bytes::Bytes;
+use tagma_crypto::encode::{decode, encode};
+use tagma_crypto::{Digest, Request};
+use tagma_ledger::Rejection;
+use tagma_wire::client_protocol::{ClientRequest, ClientResponse, MAX_CLIENT_FRAME, Refusal};
+use tagma_wire::{ClientEvent, ClientEvents, ClientListener, ConnectionId, FramePermit};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::reader::Job;
+use super::{Inbox, Wake};
+use crate::core::{ClientId, CoreInput, LedgerRules, ValidRequest};
+use crate::metrics::{Metrics, Path};
+
+/// Most events dealt with at once.
+const MAX_EVENTS: usize = 1024;
+
+/// What became of an event, in the order of events.
+enum Taken {
+    Input(CoreInput),
+    Submit(ConnectionId, Digest, FramePermit),
+}
+
+/// The thread that stands between the client socket and the loop.
+pub(super) struct Admission {
+    pub(super) events: ClientEvents,
+    pub(super) runtime: Handle,
+    pub(super) stopping: watch::Receiver<bool>,
+    pub(super) rules: Arc<LedgerRules>,
+    pub(super) chain: Digest,
+    pub(super) listener: Arc<ClientListener>,
+    pub(super) inbox: Inbox,
+    pub(super) reader: Sender<Job>,
+    pub(super) metrics: Metrics,
+    /// Requests with bad signatures a connection may send.
+    pub(super) max_strikes: u32,
+    /// How many it has sent; goes with the connection.
+    pub(super) strikes: BTreeMap<ConnectionId, u32>,
+}
+
+impl Admission {
+    /// Takes events until the process stops.
+    pub(super) fn run(mut self) {
+        while let Some(first) = self.next() {
+            let mut events = vec![first];
+            while events.len() < MAX_EVENTS
+                && let Some(event) = self.events.try_recv()
+            {
+                events.push(event);
+            }
+            if !self.take(events) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for an event; none once the process stops.
+    fn next(&mut self) -> Option<ClientEvent> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                event = self.events.recv() => event,
+                // An error means that the sender is gone, which is a stop as well.
+                _ = self.stopping.wait_for(|stopping| *stopping) => None,
+            }
+        })
+    }
+
+    /// False once the loop is gone.
+    fn take(&mut self, events: Vec<ClientEvent>) -> bool {
+        let mut taken = Vec::with_capacity(events.len());
+        let mut requests = Vec::new();
+        for event in events {
+            match event {
+                ClientEvent::Connected { connection, remote } => {
+                    tracing::debug!(client = %connection, %remote, "client connected");
+                }
+                ClientEvent::Disconnected { connection, reason } => {
+                    tracing::debug!(client = %connection, reason, "client disconnected");
+                    self.strikes.remove(&connection);
+                    taken.push(Taken::Input(CoreInput::ClientGone(client_id(connection))));
+                }
+                ClientEvent::Frame {
+                    connection,
+                    payload,
+                    permit,
+                } => {
+                    self.take_frame(connection, &payload, permit, &mut taken, &mut requests);
+                }
+            }
+        }
+        self.metrics.verified(Path::Clients, requests.len());
+        let mut verdicts = self.rules.check_all(requests).into_iter();
+        taken.into_iter().all(|taken| match taken {
+            Taken::Input(input) => self.inbox.send(Wake::Input(input, None)).is_ok(),
+            Taken::Submit(connection, digest, permit) => match verdicts.next() {
+                Some(verdict) => self.judge(connection, digest, permit, verdict),
+                None => true,
+            },
+        })
+    }
+
+    fn take_frame(
+        &self,
+        connection: ConnectionId,
+        payload: &[u8],
+        permit: FramePermit,
+        taken: &mut Vec<Taken>,
+        requests: &mut Vec<Request>,
+    ) {
+        match decode::<ClientRequest>(payload, MAX_CLIENT_FRAME) {
+            Ok(ClientRequest::Submit(request)) => {
+                taken.push(Taken::Submit(connection, request.digest(&self.chain), permit));
+                requests.push(request);
+            }
+            Ok(ClientRequest::Follow(account)) => {
+                let client = client_id(connection);
+                taken.push(Taken::Input(CoreInput::Follow { client, account }));
+            }
+            Ok(ClientRequest::Query { id, query }) => {
+                // A reader that is gone means that the process ends; nobody waits for an answer then.
+                let _ = self.reader.send(Job::Query {
+                    connection,
+                    id,
+                    query,
+                    _permit: permit,
+                });
+            }
+            Err(error) => {
+                self.metrics.not_admitted("malformed");
+                tracing::info!(client = %connection, %error, "a client sent garbage");
+                self.listener
+                    .close_client(connection, &format!("a frame that is no request: {error}"));
+            }
+        }
+    }
+
+    fn judge(
+        &mut self,
+        connection: ConnectionId,
+        digest: Digest,
+        permit: FramePermit,
+        verdict: Result<ValidRequest, Rejection>,
+    ) -> bool {
+        match verdict {
+            Ok(request) => {
+                let client = client_id(connection);
+                let input = CoreInput::Submit { client, request };
+                self.inbox.send(Wake::Input(input, Some(permit))).is_ok()
+            }
+            Err(rejection) => {
+                self.metrics.not_admitted("invalid");
+                let reason = Refusal::Invalid(rejection);
+                respond(
+                    &self.listener,
+                    connection,
+                    &ClientResponse::Refused {
+                        request: digest,
+                        reason,
+                    },
+                );
+                let strikes = self.strikes.entry(connection).or_default();
+                *strikes += 1;
+                if *strikes >= self.max_strikes {
+                    self.listener
+                        .close_client(connection, "too many requests that are not valid");
+                }
+                true
+            }
+        }
+    }
+}
+
+/// A connection's number in the core.
+pub(super) fn client_id(connection: ConnectionId) -> ClientId {
+    ClientId(connection.number())
+}
+
+/// Queues a response. A client that is gone or does not read loses it; it asks again.
+pub(super) fn respond(listener: &ClientListener, to: ConnectionId, response: &ClientResponse) {
+    if let Err(error) = listener.reply(to, Bytes::from(encode(response))) {
+        tracing::debug!(client = %to, %error, "a response was not sent");
+    }
+}

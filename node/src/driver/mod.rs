@@ -1,0 +1,52 @@
+//! The process around the core: one loop that steps it, and threads beside the loop for all that takes time.
+//!
+//! ```text
+//! peers ──▶ verifier ──┐                    ┌──▶ sync ─────▶ (Synced comes back)
+//! clients ▶ admission ─┼──▶ the loop: step ─┼──▶ executor ─▶ (Executed comes back)
+//! timers ──────────────┘                    ├──▶ checker ──▶ (Checked comes back)
+//!                                           ├──▶ reader ───▶ answers from the store
+//!                                           └──▶ peers and clients
+//! ```
+//!
+//! Nothing blocks the loop but its own input, and nothing but the loop changes the core. The channels between the threads
+//! need no capacity of their own, because what goes through them is bounded where it comes from:
+//!
+//! - frames of peers and clients by the budget of their connection, whose permit travels with them until the loop is
+//!   done with them;
+//! - records to be synced and batches to be executed by the protocol's window, and by the blocks that one answer to this
+//!   replica's own question may hold;
+//! - checks by the protocol, which asks for one VIEW-CHANGE of each replica and one NEW-VIEW at a time;
+//! - questions of peers by a fixed number for each, above which they are dropped and counted.
+
+mod admission;
+mod clock;
+mod execution;
+mod fatal;
+mod mesh;
+mod node;
+mod reader;
+mod shared;
+mod sync;
+mod turn;
+mod verification;
+
+pub use clock::Clock;
+pub use node::{
+    Node, NodeSetup, check_chain, create_store, load_genesis, lock_failure, store_failure, tables,
+};
+pub use shared::{Published, Shared, stored_block};
+
+use tagma_wire::FramePermit;
+
+use crate::core::CoreInput;
+
+/// What the loop is woken by.
+enum Wake {
+    /// Something for the core; the permit, if any, is given back when the core is done with it.
+    Input(CoreInput, Option<FramePermit>),
+    /// The process is to end: no more steps.
+    Stop,
+}
+
+/// The way into the loop.
+type Inbox = std::sync::mpsc::Sender<Wake>;

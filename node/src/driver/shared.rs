@@ -1,0 +1,252 @@
+//! What anybody in the process may look at without asking the loop.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tagma_crypto::{Digest, List, PublicKey, Text};
+use tagma_ledger::store::StoreError;
+use tagma_ledger::{BlockHeader, Genesis, LedgerStore};
+use tagma_pbft::{Replica, ReplicaId, Standing};
+use tagma_wire::WireCounters;
+use tagma_wire::client_protocol::{
+    AccountReport, Answer, BlockReport, Query, StatusReport, TransactionReport,
+};
+
+use super::Clock;
+use crate::core::{Core, LedgerView};
+use crate::storage::RocksStore;
+
+/// The replica as of its last turn.
+#[derive(Clone, Debug)]
+pub struct Published {
+    /// The last view entered.
+    pub view: u64,
+    /// The view wanted.
+    pub target: u64,
+    /// The primary of the view wanted.
+    pub primary: ReplicaId,
+    /// What it may do.
+    pub standing: Standing,
+    /// h
+    pub stable: u64,
+    /// Requests waiting.
+    pub pending: u64,
+    /// The ledger after the last block.
+    pub ledger: LedgerView,
+    /// Height and state root of the last checkpoint executed.
+    pub checkpoint: (u64, Digest),
+}
+
+impl Published {
+    /// What is to be seen of a core; `last` is the checkpoint seen before.
+    pub(super) fn of(core: &Core, last: (u64, Digest)) -> Self {
+        let replica: &Replica = core.replica();
+        let ledger = core.view().clone();
+        let checkpoint = ledger
+            .header
+            .state_root
+            .map_or(last, |root| (ledger.header.height, root));
+        Self {
+            view: replica.view().get(),
+            target: replica.target().get(),
+            primary: replica.primary(),
+            standing: replica.standing().clone(),
+            stable: replica.stable_seq().get(),
+            pending: core.waiting() as u64,
+            ledger,
+            checkpoint,
+        }
+    }
+
+    /// The name of the standing in metrics.
+    pub fn standing_name(&self) -> &'static str {
+        match self.standing {
+            Standing::Starting => "starting",
+            Standing::Voting => "voting",
+            Standing::Learner => "learner",
+            Standing::Halted(_) => "halted",
+        }
+    }
+
+    /// The standing for people, with the reason of a halt.
+    pub fn standing_text(&self) -> String {
+        match &self.standing {
+            Standing::Halted(reason) => format!("halted: {reason}"),
+            _ => self.standing_name().to_owned(),
+        }
+    }
+}
+
+/// What answers questions: the last turn's replica, the stored blocks, the wire's counters.
+pub struct Shared {
+    me: ReplicaId,
+    genesis: Arc<Genesis>,
+    chain: Digest,
+    clock: Clock,
+    wire: Arc<WireCounters>,
+    ledger: LedgerStore<Arc<RocksStore>>,
+    published: Mutex<Arc<Published>>,
+}
+
+impl Shared {
+    pub(super) fn new(
+        me: ReplicaId,
+        genesis: Arc<Genesis>,
+        clock: Clock,
+        wire: Arc<WireCounters>,
+        ledger: LedgerStore<Arc<RocksStore>>,
+        published: Published,
+    ) -> Self {
+        Self {
+            me,
+            chain: genesis.chain_id(),
+            genesis,
+            clock,
+            wire,
+            ledger,
+            published: Mutex::new(Arc::new(published)),
+        }
+    }
+
+    pub(super) fn publish(&self, published: Published) {
+        *self.published.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(published);
+    }
+
+    /// The replica as of its last turn.
+    pub fn published(&self) -> Arc<Published> {
+        Arc::clone(&self.published.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The chain's genesis.
+    pub fn genesis(&self) -> &Genesis {
+        &self.genesis
+    }
+
+    /// The chain id.
+    pub fn chain(&self) -> &Digest {
+        &self.chain
+    }
+
+    /// The stored blocks.
+    pub fn ledger(&self) -> &LedgerStore<Arc<RocksStore>> {
+        &self.ledger
+    }
+
+    /// Whether each replica is connected, by number; true for this one.
+    pub fn connected(&self) -> Vec<bool> {
+        let snapshot = self.wire.snapshot();
+        (0..self.genesis.replica_count())
+            .map(|id| {
+                id == u64::from(self.me.get())
+                    || snapshot
+                        .peers
+                        .iter()
+                        .any(|peer| u64::from(peer.id) == id && peer.connected)
+            })
+            .collect()
+    }
+
+    /// How this replica is.
+    pub fn status(&self) -> StatusReport {
+        let published = self.published();
+        let (state_height, state_root) = published.checkpoint;
+        StatusReport {
+            replica: self.me.get(),
+            chain: self.chain,
+            version: Text::from(env!("CARGO_PKG_VERSION")),
+            view: published.view,
+            target: published.target,
+            primary: published.primary.get(),
+            standing: Text::from(published.standing_text()),
+            stable: published.stable,
+            executed: published.ledger.header.height,
+            tip: published.ledger.tip,
+            state_root,
+            state_height,
+            pending: published.pending,
+            connected: List::from(self.connected()),
+            uptime_ms: u64::try_from(self.clock.uptime().as_millis()).unwrap_or(u64::MAX),
+        }
+    }
+
+    /// An account and the height this is of.
+    pub fn account(&self, key: &PublicKey) -> (u64, Option<AccountReport>) {
+        let published = self.published();
+        let account = published.ledger.state.account(key).map(|account| AccountReport {
+            balance: account.balance,
+            next_nonce: account.next_nonce,
+        });
+        (published.ledger.header.height, account)
+    }
+
+    /// A block; height 0 has a header alone.
+    ///
+    /// # Errors
+    /// If the store fails or the block is damaged.
+    pub fn block(&self, height: u64) -> Result<Option<BlockReport>, StoreError> {
+        stored_block(&self.ledger, height)
+    }
+
+    /// Where a request was executed and with what outcome, and the height this is of.
+    ///
+    /// # Errors
+    /// If the store fails or a record is damaged.
+    pub fn transaction(&self, request: &Digest) -> Result<(u64, Option<TransactionReport>), StoreError> {
+        let height = self.published().ledger.header.height;
+        let Some(location) = self.ledger.transaction(request)? else {
+            return Ok((height, None));
+        };
+        let block = self.ledger.block(location.height)?;
+        let position = usize::try_from(location.position).unwrap_or(usize::MAX);
+        let executed = block
+            .as_ref()
+            .and_then(|block| block.receipts.get(position)?.executed().copied());
+        let found = executed.map(|executed| TransactionReport {
+            height: location.height,
+            position: location.position,
+            outcome: executed.outcome,
+        });
+        Ok((height.max(location.height), found))
+    }
+
+    /// The answer to a client's question.
+    pub fn answer(&self, query: &Query) -> Answer {
+        let failed = |error: StoreError| {
+            tracing::error!(%error, "cannot answer a query from the store");
+            Answer::Unavailable(Text::from("the store of this replica is damaged"))
+        };
+        match query {
+            Query::Status => Answer::Status(self.status()),
+            Query::Account(key) => {
+                let (height, account) = self.account(key);
+                Answer::Account { height, account }
+            }
+            Query::Block(height) => self.block(*height).map_or_else(failed, Answer::Block),
+            Query::Transaction(request) => self
+                .transaction(request)
+                .map_or_else(failed, |(height, found)| Answer::Transaction { height, found }),
+        }
+    }
+}
+
+/// A stored block; height 0 has a header alone.
+///
+/// # Errors
+/// If the store fails or the block is damaged.
+pub fn stored_block(
+    ledger: &LedgerStore<Arc<RocksStore>>,
+    height: u64,
+) -> Result<Option<BlockReport>, StoreError> {
+    let empty = |header: BlockHeader| BlockReport {
+        header,
+        requests: List::new(),
+        receipts: List::new(),
+    };
+    if height == 0 {
+        return Ok(ledger.header(0)?.map(empty));
+    }
+    Ok(ledger.block(height)?.map(|block| BlockReport {
+        header: block.header,
+        requests: block.requests,
+        receipts: block.receipts,
+    }))
+}

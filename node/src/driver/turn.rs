@@ -1,0 +1,240 @@
+//! The loop: inputs in, one step each, and then what the steps ask for.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use tagma_pbft::io::Check;
+use tagma_pbft::{Event, Standing, Ticket};
+use tagma_wire::{ClientListener, ConnectionId};
+
+use super::admission::respond;
+use super::execution::Job as ExecutorJob;
+use super::mesh::Mesh;
+use super::reader::{Job as ReaderJob, Questions};
+use super::sync::Group;
+use super::{Clock, Published, Shared, Wake};
+use crate::core::{ClientId, Core, CoreInput, CoreOutputs};
+use crate::metrics::Metrics;
+
+/// Most inputs of one turn: they share a sync, and what they ask for does not wait longer than this takes.
+const MAX_INPUTS: usize = 512;
+/// How long the loop sleeps when no timer runs.
+const IDLE: Duration = Duration::from_secs(1);
+
+/// Owns the core. Everything it sends to is a queue, so carrying out never waits.
+pub(super) struct Loop {
+    pub(super) core: Core,
+    pub(super) clock: Clock,
+    pub(super) inbox: Receiver<Wake>,
+    pub(super) mesh: Mesh,
+    pub(super) listener: Arc<ClientListener>,
+    pub(super) sync: Sender<Group>,
+    pub(super) executor: Sender<ExecutorJob>,
+    pub(super) checker: Sender<Check>,
+    pub(super) reader: Sender<ReaderJob>,
+    pub(super) questions: Questions,
+    pub(super) shared: Arc<Shared>,
+    pub(super) metrics: Metrics,
+    /// Everything up to this ticket is on disk.
+    pub(super) synced: Ticket,
+}
+
+impl Loop {
+    /// Runs until told to stop; `out` is what the start asked for.
+    pub(super) fn run(mut self, mut out: CoreOutputs) {
+        loop {
+            self.carry_out(&mut out);
+            self.publish();
+            if !self.turn(&mut out) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for inputs and steps through those that are here. False if the loop is to end: what the steps of this
+    /// turn asked for is then not done, as if the process had ended before them.
+    fn turn(&mut self, out: &mut CoreOutputs) -> bool {
+        let wait = self
+            .core
+            .next_timeout()
+            .map_or(IDLE, |deadline| self.clock.until(deadline).min(IDLE));
+        let first = match self.inbox.recv_timeout(wait) {
+            Ok(wake) => wake,
+            Err(RecvTimeoutError::Timeout) => Wake::Input(CoreInput::Timeout, None),
+            Err(RecvTimeoutError::Disconnected) => return false,
+        };
+        let mut next = Some(first);
+        for _ in 0..MAX_INPUTS {
+            let Some(wake) = next else { break };
+            match wake {
+                Wake::Stop => return false,
+                Wake::Input(input, permit) => {
+                    self.step(input, out);
+                    drop(permit);
+                }
+            }
+            next = self.inbox.try_recv().ok();
+        }
+        // Inputs that do not reach the protocol must not keep its timers from it.
+        if self
+            .core
+            .next_timeout()
+            .is_some_and(|deadline| self.clock.until(deadline).is_zero())
+        {
+            self.step(CoreInput::Timeout, out);
+        }
+        true
+    }
+
+    fn step(&mut self, input: CoreInput, out: &mut CoreOutputs) {
+        if let CoreInput::Synced(ticket) = &input {
+            self.synced = self.synced.max(*ticket);
+        }
+        if let CoreInput::Executed(done) = &input {
+            let executed = done
+                .receipts
+                .iter()
+                .filter(|receipt| receipt.executed().is_some());
+            self.metrics.executed_requests.inc_by(executed.count() as u64);
+        }
+        self.core.step(self.clock.now(), input, out);
+    }
+
+    fn carry_out(&mut self, out: &mut CoreOutputs) {
+        let pbft = &mut out.pbft;
+        // The other threads end after this one, so none of these queues is gone.
+        if !pbft.persist.is_empty() {
+            let records = std::mem::take(&mut pbft.persist);
+            let _ = self.sync.send(Group {
+                records,
+                ticket: pbft.ticket,
+            });
+        }
+        for send in pbft.send.drain(..) {
+            assert!(
+                send.after <= self.synced,
+                "a {} was about to leave before what it promises is on disk",
+                send.message.kind().name()
+            );
+            self.mesh.send(send.to, &send.message);
+        }
+        for execution in pbft.execute.drain(..) {
+            let _ = self.executor.send(ExecutorJob::Execute(execution));
+        }
+        for check in pbft.check.drain(..) {
+            let _ = self.checker.send(check);
+        }
+        if let Some(certificate) = pbft.stable.take() {
+            let _ = self.executor.send(ExecutorJob::Stable(certificate.seq.get()));
+        }
+        // After the executions: a transfer must not overtake the blocks handed out before it.
+        for job in out.transfer.drain(..) {
+            let _ = self.executor.send(ExecutorJob::Transfer(job));
+        }
+        // Also among the records, which is where they are kept.
+        pbft.evidence.clear();
+        for event in pbft.events.drain(..) {
+            tell(&self.metrics, event);
+        }
+        for (client, response) in out.replies.drain(..) {
+            let ClientId(number) = client;
+            respond(&self.listener, ConnectionId::from_number(number), &response);
+        }
+        self.pass_questions_on(out);
+        for source in out.liars.drain(..) {
+            self.metrics.rejected("state_part", "not_certified");
+            tracing::warn!(peer = %source, "a part of a state does not check out: asking another");
+        }
+        for reason in out.refused.drain(..) {
+            self.metrics.not_admitted(reason);
+        }
+    }
+
+    fn pass_questions_on(&mut self, out: &mut CoreOutputs) {
+        for (to, question) in out.serve.drain(..) {
+            match self.questions.place(to) {
+                Some(place) => {
+                    let _ = self.reader.send(ReaderJob::Serve {
+                        to,
+                        question,
+                        _place: place,
+                    });
+                }
+                None => {
+                    self.metrics.unserved.inc();
+                }
+            }
+        }
+        for (to, seq, part) in out.serve_state.drain(..) {
+            match self.questions.place(to) {
+                Some(place) => {
+                    let job = ExecutorJob::ServeState {
+                        to,
+                        seq,
+                        part,
+                        _place: place,
+                    };
+                    let _ = self.executor.send(job);
+                }
+                None => {
+                    self.metrics.unserved.inc();
+                }
+            }
+        }
+    }
+
+    fn publish(&self) {
+        let published = Published::of(&self.core, self.shared.published().checkpoint);
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        self.metrics.view.set(gauge(published.view));
+        self.metrics.executed.set(gauge(published.ledger.header.height));
+        self.metrics.stable.set(gauge(published.stable));
+        self.metrics.pending.set(gauge(published.pending));
+        self.metrics.standing(published.standing_name());
+        self.shared.publish(published);
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        if let Standing::Halted(reason) = self.core.replica().standing() {
+            tracing::error!(%reason, "this replica had stopped taking part");
+        }
+    }
+}
+
+/// Counts an event and tells people; the level says whose fault it is.
+fn tell(metrics: &Metrics, event: Event) {
+    match event {
+        Event::Started => tracing::info!("the log is complete as far as 2f others know: voting"),
+        Event::Proposed { seq, requests } => {
+            let requests = u32::try_from(requests).unwrap_or(u32::MAX);
+            metrics.batch_requests.observe(f64::from(requests));
+            tracing::debug!(%seq, requests, "proposed");
+        }
+        Event::Prepared { seq } => tracing::trace!(%seq, "prepared"),
+        Event::Committed { seq } => {
+            metrics.committed_batches.inc();
+            tracing::debug!(%seq, "committed");
+        }
+        Event::ViewChangeStarted { target, reason } => {
+            metrics.view_change(reason.name());
+            tracing::warn!(%target, reason = reason.name(), "leaving the view");
+        }
+        Event::ViewEntered { view } => tracing::info!(%view, "entered a view"),
+        Event::StableCheckpoint { seq } => tracing::info!(%seq, "stable checkpoint"),
+        Event::Rejected { from, kind, why } => {
+            metrics.rejected(kind.name(), why.name());
+            tracing::debug!(peer = %from, kind = kind.name(), %why, "a message was not accepted");
+        }
+        Event::Fault { culprit, name } => {
+            metrics.fault(culprit);
+            tracing::warn!(%culprit, fault = name, "a provable fault was recorded");
+        }
+        Event::Learner => tracing::error!(
+            "this replica's log does not hold all that its key has signed: it follows and never votes; the way back is a new key"
+        ),
+        Event::Halted(reason) => tracing::error!(%reason, "stopped taking part, the data is kept"),
+    }
+}

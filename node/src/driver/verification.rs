@@ -1,0 +1,176 @@
+//! Frames of peers: decoded with limits, their signatures checked in batches, in the order in which they came.
+
+use std::collections::BTreeMap;
+use std::sync::mpsc::Receiver;
+use std::time::{Duration, Instant};
+
+use tagma_crypto::encode::decode;
+use tagma_pbft::error::Rejection;
+use tagma_pbft::io::Check;
+use tagma_pbft::{Incoming, Kind, Message, ReplicaId, Verified, Verifier};
+use tagma_wire::{FramePermit, PeerEvent, PeerEvents};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::mesh::Mesh;
+use super::{Inbox, Wake};
+use crate::core::CoreInput;
+use crate::metrics::{Metrics, Path};
+
+/// Most events dealt with at once: enough that a batch of signatures pays, few enough that none waits long.
+const MAX_EVENTS: usize = 512;
+/// A correct replica sends nothing that fails verification. So many such messages within [`STRIKE_WINDOW`] close the
+/// connection, which then comes back no sooner than the wire's pause.
+const MAX_STRIKES: u32 = 8;
+const STRIKE_WINDOW: Duration = Duration::from_secs(60);
+
+/// What became of an event, in the order of events.
+enum Taken {
+    Connected(ReplicaId),
+    Message(ReplicaId, Kind, FramePermit),
+}
+
+/// The thread that stands between the mesh and the loop.
+pub(super) struct Verification {
+    pub(super) events: PeerEvents,
+    pub(super) runtime: Handle,
+    pub(super) stopping: watch::Receiver<bool>,
+    pub(super) verifier: Verifier,
+    pub(super) mesh: Mesh,
+    pub(super) inbox: Inbox,
+    pub(super) metrics: Metrics,
+    pub(super) strikes: BTreeMap<ReplicaId, (Instant, u32)>,
+}
+
+impl Verification {
+    /// Takes events until the process stops.
+    pub(super) fn run(mut self) {
+        while let Some(first) = self.next() {
+            let mut events = vec![first];
+            while events.len() < MAX_EVENTS
+                && let Some(event) = self.events.try_recv()
+            {
+                events.push(event);
+            }
+            if !self.take(events) {
+                return;
+            }
+        }
+    }
+
+    /// Waits for an event; none once the process stops.
+    fn next(&mut self) -> Option<PeerEvent> {
+        self.runtime.block_on(async {
+            tokio::select! {
+                event = self.events.recv() => event,
+                // An error means that the sender is gone, which is a stop as well.
+                _ = self.stopping.wait_for(|stopping| *stopping) => None,
+            }
+        })
+    }
+
+    /// False once the loop is gone.
+    fn take(&mut self, events: Vec<PeerEvent>) -> bool {
+        let mut taken = Vec::with_capacity(events.len());
+        let mut messages = Vec::with_capacity(events.len());
+        for event in events {
+            match event {
+                PeerEvent::Connected { peer } => {
+                    let Some(peer) = replica(peer) else { continue };
+                    tracing::info!(%peer, "peer connected");
+                    taken.push(Taken::Connected(peer));
+                }
+                PeerEvent::Disconnected { peer, reason } => {
+                    tracing::info!(peer, reason, "peer disconnected");
+                }
+                PeerEvent::Frame {
+                    peer,
+                    payload,
+                    permit,
+                    ..
+                } => {
+                    let Some(peer) = replica(peer) else { continue };
+                    match decode::<Message>(&payload, payload.len()) {
+                        Ok(message) => {
+                            self.metrics.received(message.kind(), payload.len());
+                            taken.push(Taken::Message(peer, message.kind(), permit));
+                            messages.push(message);
+                        }
+                        Err(error) => {
+                            self.metrics.rejected("undecodable", "malformed");
+                            tracing::warn!(%peer, %error, "a peer sent garbage");
+                            self.mesh
+                                .close(peer, &format!("a frame that is no message: {error}"));
+                        }
+                    }
+                }
+            }
+        }
+        self.metrics.verified(Path::Peers, messages.len());
+        let mut verdicts = self.verifier.verify_all(messages).into_iter();
+        taken.into_iter().all(|taken| match taken {
+            Taken::Connected(peer) => self.forward(CoreInput::Connected(peer), None),
+            Taken::Message(from, kind, permit) => match verdicts.next() {
+                Some(verdict) => self.judge(from, kind, permit, verdict),
+                None => true,
+            },
+        })
+    }
+
+    fn judge(
+        &mut self,
+        from: ReplicaId,
+        kind: Kind,
+        permit: FramePermit,
+        verdict: Result<Verified<Incoming>, Rejection>,
+    ) -> bool {
+        match verdict {
+            Ok(message) => self.forward(CoreInput::Peer { from, message }, Some(permit)),
+            Err(rejection) => {
+                self.metrics.rejected(kind.name(), rejection.name());
+                tracing::warn!(peer = %from, kind = kind.name(), %rejection, "a message was not accepted");
+                self.strike(from, &rejection);
+                true
+            }
+        }
+    }
+
+    fn strike(&mut self, peer: ReplicaId, rejection: &Rejection) {
+        let now = Instant::now();
+        let (since, count) = self.strikes.entry(peer).or_insert((now, 0));
+        if now.duration_since(*since) > STRIKE_WINDOW {
+            (*since, *count) = (now, 0);
+        }
+        *count += 1;
+        if *count >= MAX_STRIKES {
+            *count = 0;
+            self.mesh.close(
+                peer,
+                &format!("too many messages that do not verify, the last one: {rejection}"),
+            );
+        }
+    }
+
+    fn forward(&self, input: CoreInput, permit: Option<FramePermit>) -> bool {
+        self.inbox.send(Wake::Input(input, permit)).is_ok()
+    }
+}
+
+/// The wire knows the peers of genesis alone, whose numbers fit.
+fn replica(peer: tagma_wire::PeerId) -> Option<ReplicaId> {
+    u16::try_from(peer).ok().map(ReplicaId::new)
+}
+
+/// Does the checks that the protocol asks for, until the loop is gone. They take long, so no vote waits behind them.
+pub(super) fn run_checks(verifier: &Verifier, checks: &Receiver<Check>, inbox: &Inbox, metrics: &Metrics) {
+    while let Ok(check) = checks.recv() {
+        metrics.verified(Path::ViewChanges, 1);
+        let checked = verifier.check(check);
+        if inbox
+            .send(Wake::Input(CoreInput::Checked(checked), None))
+            .is_err()
+        {
+            return;
+        }
+    }
+}

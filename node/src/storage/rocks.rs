@@ -1,0 +1,213 @@
+//! RocksDB as the ledger's [`Store`]: a column family a table, one write-ahead log for all of them.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rocksdb::{
+    BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
+    IteratorMode, Options, ReadOptions, WriteBatch as RocksBatch, WriteOptions,
+};
+use tagma_ledger::store::{Durability, Pairs, Store, StoreError, Table, Write, WriteBatch};
+
+/// How much memory the database may take. Several replicas share a machine in tests, so the defaults are small.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StorageConfig {
+    /// Bytes of blocks kept in memory, for all tables together.
+    pub block_cache: usize,
+    /// Bytes of writes kept in memory before they go into sorted files, for all tables together.
+    pub write_buffers: usize,
+}
+
+impl Default for StorageConfig {
+    fn default() -> Self {
+        Self {
+            block_cache: 32 << 20,
+            write_buffers: 24 << 20,
+        }
+    }
+}
+
+/// The size from which the log forces old memtables to disk, so that recovery stays short.
+const MAX_LOG_BYTES: u64 = 128 << 20;
+/// Open files of sorted tables; each takes a file descriptor.
+const MAX_OPEN_FILES: i32 = 256;
+
+/// Sorted tables on disk.
+///
+/// Every write goes through the log in one atomic batch over all tables. After a write or sync has failed nothing is
+/// known about what is on disk (the kernel may have dropped the pages), so every later write fails too.
+pub struct RocksStore {
+    db: DB,
+    failed: AtomicBool,
+}
+
+impl RocksStore {
+    /// Opens the database at `path` with these tables, creating what is not there.
+    ///
+    /// Recovery tolerates a torn end of the log, which a crash leaves, and no other damage: a hole would undo synced
+    /// writes and keep later ones.
+    ///
+    /// # Errors
+    /// If the database is damaged, in use, or has tables that are not among `tables`.
+    pub fn open(
+        path: &Path,
+        tables: impl IntoIterator<Item = Table>,
+        config: &StorageConfig,
+    ) -> Result<Self, StoreError> {
+        let mut options = database_options(config);
+        options.create_if_missing(true);
+        options.create_missing_column_families(true);
+        let families = families(tables, config);
+        let db = DB::open_cf_descriptors(&options, path, families).map_err(failed("opening the database"))?;
+        Ok(Self::over(db))
+    }
+
+    /// Opens the database at `path` for reading only; nothing on disk changes. Writes will fail.
+    ///
+    /// # Errors
+    /// If there is no database, or it is damaged.
+    pub fn open_read_only(
+        path: &Path,
+        tables: impl IntoIterator<Item = Table>,
+        config: &StorageConfig,
+    ) -> Result<Self, StoreError> {
+        let options = database_options(config);
+        let families = families(tables, config);
+        let db = DB::open_cf_descriptors_read_only(&options, path, families, false)
+            .map_err(failed("opening the database"))?;
+        Ok(Self::over(db))
+    }
+
+    fn over(db: DB) -> Self {
+        Self {
+            db,
+            failed: AtomicBool::new(false),
+        }
+    }
+
+    fn family(&self, table: Table) -> Result<&ColumnFamily, StoreError> {
+        self.db.cf_handle(table.0).ok_or_else(|| StoreError::Io {
+            operation: "finding a table",
+            cause: format!("the database was opened without {table}"),
+        })
+    }
+
+    fn to_rocks(&self, batch: &WriteBatch) -> Result<RocksBatch, StoreError> {
+        let mut writes = RocksBatch::default();
+        for write in &batch.0 {
+            match write {
+                Write::Put { table, key, value } => writes.put_cf(self.family(*table)?, key, value),
+                Write::Delete { table, key } => writes.delete_cf(self.family(*table)?, key),
+                Write::DeleteRange { table, from, to } => {
+                    // RocksDB calls an inverted range an error, the contract an empty one.
+                    if from < to {
+                        writes.delete_range_cf(self.family(*table)?, from, to);
+                    }
+                }
+            }
+        }
+        Ok(writes)
+    }
+}
+
+fn failed(operation: &'static str) -> impl Fn(rocksdb::Error) -> StoreError {
+    move |error| StoreError::Io {
+        operation,
+        cause: error.into_string(),
+    }
+}
+
+fn database_options(config: &StorageConfig) -> Options {
+    let mut options = Options::default();
+    options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
+    options.set_db_write_buffer_size(config.write_buffers);
+    options.set_max_total_wal_size(MAX_LOG_BYTES);
+    options.set_max_open_files(MAX_OPEN_FILES);
+    options.set_max_background_jobs(2);
+    options.set_keep_log_file_num(2);
+    options.set_max_log_file_size(4 << 20);
+    options.set_stats_dump_period_sec(0);
+    options
+}
+
+fn families(tables: impl IntoIterator<Item = Table>, config: &StorageConfig) -> Vec<ColumnFamilyDescriptor> {
+    // One cache for all: the bound is the process's, not a table's.
+    let cache = Cache::new_lru_cache(config.block_cache);
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(&cache);
+    blocks.set_cache_index_and_filter_blocks(true);
+    blocks.set_bloom_filter(10.0, false);
+    let family = |name: &str| {
+        let mut options = Options::default();
+        options.set_block_based_table_factory(&blocks);
+        options.set_compression_type(DBCompressionType::Lz4);
+        options.set_write_buffer_size(config.write_buffers / 4);
+        options.set_max_write_buffer_number(2);
+        ColumnFamilyDescriptor::new(name, options)
+    };
+    // RocksDB insists on the table it calls default; it stays empty.
+    std::iter::once("default")
+        .chain(tables.into_iter().map(|table| table.0))
+        .map(family)
+        .collect()
+}
+
+impl Store for RocksStore {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db
+            .get_cf(self.family(table)?, key)
+            .map_err(failed("reading a record"))
+    }
+
+    fn range(
+        &self,
+        table: Table,
+        from: &[u8],
+        to: Option<&[u8]>,
+        limit: usize,
+        reverse: bool,
+    ) -> Result<Pairs, StoreError> {
+        if to.is_some_and(|to| to <= from) {
+            return Ok(Vec::new());
+        }
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(from);
+        if let Some(to) = to {
+            options.set_iterate_upper_bound(to);
+        }
+        let mode = if reverse {
+            IteratorMode::End
+        } else {
+            IteratorMode::Start
+        };
+        self.db
+            .iterator_cf_opt(self.family(table)?, options, mode)
+            .take(limit)
+            .map(|pair| pair.map(|(key, value)| (key.into_vec(), value.into_vec())))
+            .collect::<Result<_, _>>()
+            .map_err(failed("reading a range"))
+    }
+
+    fn write(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
+        if self.failed.load(Ordering::Acquire) {
+            return Err(StoreError::Io {
+                operation: "writing",
+                cause: "an earlier write failed, and what is on disk is unknown since".to_owned(),
+            });
+        }
+        let outcome = if batch.is_empty() {
+            match durability {
+                Durability::Synced => self.db.flush_wal(true),
+                Durability::Buffered => Ok(()),
+            }
+        } else {
+            let mut options = WriteOptions::default();
+            options.set_sync(durability == Durability::Synced);
+            self.db.write_opt(self.to_rocks(&batch)?, &options)
+        };
+        outcome.map_err(|error| {
+            self.failed.store(true, Ordering::Release);
+            failed("writing")(error)
+        })
+    }
+}
