@@ -132,6 +132,14 @@ impl Replica {
         self.persist(Record::Collect { through, bodies }, out);
     }
 
+    /// Holds execution for a state that is about to be switched in; refused, and nothing held, while blocks are being
+    /// executed.
+    #[must_use]
+    pub fn hold_execution(&mut self) -> bool {
+        self.execution_held = self.dispatched == self.executed;
+        self.execution_held
+    }
+
     /// State transfer has put the application at a checkpoint.
     pub(crate) fn on_state_installed(
         &mut self,
@@ -144,6 +152,7 @@ impl Replica {
             seq > self.dispatched && self.executed == self.dispatched,
             "a state was installed over running work"
         );
+        self.execution_held = false;
         self.dispatched = seq;
         self.executed = seq;
         self.awaited = self.awaited.split_off(&seq.next());

@@ -70,6 +70,8 @@ pub enum Input {
         /// Requests that are executed or can never execute any more.
         settled: Vec<Digest>,
     },
+    /// A state transfer that execution was held for will not come: execution goes on.
+    TransferAbandoned,
     /// Time has passed: [`crate::Replica::next_timeout`] was reached.
     Timeout,
 }

@@ -473,7 +473,7 @@ impl Replica {
 
     /// Hands out what is final, strictly in order and without gaps.
     pub(crate) fn dispatch(&mut self, out: &mut Outputs) {
-        while self.dispatched.above(self.executed) < MAX_EXECUTING {
+        while !self.execution_held && self.dispatched.above(self.executed) < MAX_EXECUTING {
             let seq = self.dispatched.next();
             let Some((certificate, body)) = self.log.get(seq).and_then(|slot| slot.committed.clone()) else {
                 return;

@@ -73,6 +73,7 @@ impl Replica {
                 .max(stable_seq),
             dispatched: executed.tip,
             executed: executed.tip,
+            execution_held: false,
             history: executed.recent.iter().copied().collect(),
             stable: recovered.stable.clone(),
             checkpoints: BTreeMap::new(),

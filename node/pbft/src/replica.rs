@@ -91,6 +91,8 @@ pub struct Replica {
     pub(crate) dispatched: SeqNum,
     /// The highest n executed.
     pub(crate) executed: SeqNum,
+    /// A state is being switched in: nothing is handed out for execution before that is done.
+    pub(crate) execution_held: bool,
     /// The digests of executed batches above what was collected.
     pub(crate) history: BTreeMap<SeqNum, Digest>,
 
@@ -227,6 +229,10 @@ impl Replica {
             Input::StateDurable { seq, header } => self.on_state_durable(seq, header, out),
             Input::StateInstalled { seq, header, settled } => {
                 self.on_state_installed(seq, header, &settled, out);
+            }
+            Input::TransferAbandoned => {
+                self.execution_held = false;
+                self.dispatch(out);
             }
             Input::Timeout => {}
         }

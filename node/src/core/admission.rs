@@ -108,10 +108,16 @@ impl Admission {
         }
         if let Some(held) = self.waiting.get(&(account, nonce)) {
             // Of two requests for one nonce the first one here waits; at most one of them is ever executed.
-            return if held.request.digest == request.digest { Admitted::Known } else { Admitted::Busy };
+            return if held.request.digest == request.digest {
+                Admitted::Known
+            } else {
+                Admitted::Busy
+            };
         }
         let full = source.is_some_and(|source| {
-            self.forwarded.get(&source).is_some_and(|count| *count >= self.forward_room)
+            self.forwarded
+                .get(&source)
+                .is_some_and(|count| *count >= self.forward_room)
         });
         if full || self.waiting.len() >= MAX_QUEUED {
             return Admitted::Busy;
@@ -132,7 +138,10 @@ impl Admission {
         let mut upto = from;
         let mut releases = Vec::new();
         while let Some(held) = self.waiting.get(&(account, upto)) {
-            releases.push(Release { request: held.request.clone(), timed: upto == next });
+            releases.push(Release {
+                request: held.request.clone(),
+                timed: upto == next,
+            });
             upto = upto.saturating_add(1);
         }
         self.released.insert(account, upto);
@@ -146,7 +155,11 @@ impl Admission {
         if let Some(count) = source.and_then(|source| self.forwarded.get_mut(&source)) {
             *count = count.saturating_sub(1);
         }
-        if !self.waiting.range((account, 0)..=(account, u64::MAX)).any(|_| true) {
+        if !self
+            .waiting
+            .range((account, 0)..=(account, u64::MAX))
+            .any(|_| true)
+        {
             self.released.remove(&account);
         }
         Some(request.digest)
@@ -163,7 +176,9 @@ impl Admission {
                     accounts.insert(executed.account);
                     // Another request for the same nonce can never execute now.
                     let held = self.remove(executed.account, executed.nonce);
-                    settlement.settled.extend(held.filter(|held| *held != executed.request));
+                    settlement
+                        .settled
+                        .extend(held.filter(|held| *held != executed.request));
                 }
                 Receipt::NoOp(no_op) if self.by_digest.contains_key(&no_op.request) => {
                     settlement.retry.push(no_op.request);
@@ -173,7 +188,9 @@ impl Admission {
         }
         for account in accounts {
             let next = state.account(&account).map_or(0, |account| account.next_nonce);
-            settlement.ready.extend(self.waiting.get(&(account, next)).map(|held| held.request.digest));
+            settlement
+                .ready
+                .extend(self.waiting.get(&(account, next)).map(|held| held.request.digest));
         }
         self.expire(height, &mut settlement);
         settlement
@@ -203,7 +220,11 @@ impl Admission {
         for (account, nonce) in keys {
             match state.nonce_status(&account, nonce, self.lookahead) {
                 NonceStatus::Next => {
-                    settlement.ready.extend(self.waiting.get(&(account, nonce)).map(|held| held.request.digest));
+                    settlement.ready.extend(
+                        self.waiting
+                            .get(&(account, nonce))
+                            .map(|held| held.request.digest),
+                    );
                 }
                 NonceStatus::Ahead { .. } => {}
                 _ => settlement.settled.extend(self.remove(account, nonce)),

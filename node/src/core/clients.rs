@@ -54,13 +54,20 @@ impl Clients {
                 requests.remove(request);
             }
         }
-        clients.extend(account.and_then(|account| self.followers.get(account)).into_iter().flatten());
+        clients.extend(
+            account
+                .and_then(|account| self.followers.get(account))
+                .into_iter()
+                .flatten(),
+        );
         clients
     }
 
     /// The connection is gone.
     pub(crate) fn forget(&mut self, client: ClientId) {
-        let Some((requests, accounts)) = self.by_client.remove(&client) else { return };
+        let Some((requests, accounts)) = self.by_client.remove(&client) else {
+            return;
+        };
         for request in requests {
             if let Some(clients) = self.waiting.get_mut(&request) {
                 clients.remove(&client);

@@ -7,17 +7,19 @@ mod executor;
 pub mod records;
 mod rules;
 mod serve;
+mod transfer;
 
 use std::sync::Arc;
 
-use tagma_crypto::{Digest, PublicKey, SecretKey};
+use tagma_crypto::{Blob, Digest, PublicKey, SecretKey};
 use tagma_ledger::{Genesis, Receipt, SettledRequest};
+use tagma_pbft::certificate::StableCertificate;
 use tagma_pbft::quorum::BadReplicaCount;
 use tagma_pbft::record::Recovered;
 use tagma_pbft::verify::Checked;
 use tagma_pbft::{
-    Config, Incoming, Input, KeyRing, Message, Now, Outputs, Parameters, Quorum, Replica, ReplicaId, SeqNum,
-    Standing, Ticket, Time, Tuning, Verified,
+    Config, Incoming, Input, KeyRing, Message, Now, Outputs, Parameters, Quorum, Recipient, Replica,
+    ReplicaId, Send, SeqNum, Standing, Ticket, Time, Tuning, Verified,
 };
 use tagma_wire::client_protocol::{ClientResponse, Refusal, Reply};
 
@@ -25,9 +27,11 @@ pub use clients::ClientId;
 pub use executor::{BlockDone, Executor, ExecutorStart, LedgerView};
 pub use rules::{LedgerRules, ValidRequest};
 pub use serve::Serve;
+pub use transfer::{StateQuestion, TransferEvent, TransferJob};
 
 use admission::{Admission, Admitted};
 use clients::Clients;
+use transfer::{Asks, Transfer};
 
 /// What a core is told at start.
 pub struct CoreSetup {
@@ -101,6 +105,8 @@ pub enum CoreInput {
     ClientGone(ClientId),
     /// The executor has executed a block.
     Executed(BlockDone),
+    /// The executor has done a transfer's work.
+    Transfer(TransferEvent),
     /// Time has passed.
     Timeout,
 }
@@ -114,6 +120,12 @@ pub struct CoreOutputs {
     pub replies: Vec<(ClientId, ClientResponse)>,
     /// What peers ask for from the store.
     pub serve: Vec<(ReplicaId, Serve)>,
+    /// Peers' questions for parts of a state, answered by the executor with a [`Message::StatePart`].
+    pub serve_state: Vec<(ReplicaId, SeqNum, Blob)>,
+    /// A transfer's work on the store, for the executor, in this order and after all executions handed out before.
+    pub transfer: Vec<TransferJob>,
+    /// Sources of state whose answers did not check out.
+    pub liars: Vec<ReplicaId>,
     /// Requests that were not admitted, by the name of the reason.
     pub refused: Vec<&'static str>,
 }
@@ -125,6 +137,8 @@ pub struct Core {
     clients: Clients,
     rules: Arc<LedgerRules>,
     view: LedgerView,
+    transfer: Option<Transfer>,
+    peers: Vec<ReplicaId>,
 }
 
 impl Core {
@@ -139,7 +153,13 @@ impl Core {
         now: Now,
         out: &mut CoreOutputs,
     ) -> Result<Self, BadReplicaCount> {
-        let CoreSetup { id, key, genesis, tuning, rules } = setup;
+        let CoreSetup {
+            id,
+            key,
+            genesis,
+            tuning,
+            rules,
+        } = setup;
         let config = Config {
             id,
             key,
@@ -147,9 +167,19 @@ impl Core {
             parameters: protocol_parameters(&genesis),
             tuning,
         };
+        let peers = config.ring.quorum.all().filter(|peer| *peer != id).collect();
         let admission = Admission::new(genesis.parameters.lookahead, tuning.forward_room);
         let replica = Replica::recover(config, recovered, &start.executed, now, &mut out.pbft);
-        Ok(Self { replica, admission, clients: Clients::default(), rules, view: start.view })
+        let clients = Clients::default();
+        Ok(Self {
+            replica,
+            admission,
+            clients,
+            rules,
+            view: start.view,
+            transfer: None,
+            peers,
+        })
     }
 
     /// The protocol's part.
@@ -169,7 +199,8 @@ impl Core {
 
     /// When [`CoreInput::Timeout`] is due, if nothing else happens before.
     pub fn next_timeout(&self) -> Option<Time> {
-        self.replica.next_timeout()
+        let transfer = self.transfer.as_ref().and_then(Transfer::deadline);
+        self.replica.next_timeout().into_iter().chain(transfer).min()
     }
 
     /// Handles one input; `out` may hold outputs of earlier steps of the same turn.
@@ -187,8 +218,13 @@ impl Core {
             }
             CoreInput::ClientGone(client) => self.clients.forget(client),
             CoreInput::Executed(done) => self.on_executed(now, done, out),
+            CoreInput::Transfer(event) => self.on_transfer(now, event, out),
             CoreInput::Timeout => self.replica.step(now, Input::Timeout, &mut out.pbft),
         }
+        if let Some(certificate) = out.pbft.transfer.take() {
+            self.start_transfer(certificate);
+        }
+        self.ask_for_state(now, out);
         for (peer, seq, digest) in std::mem::take(&mut out.pbft.serve_body) {
             out.serve.push((peer, Serve::Body { seq, digest }));
         }
@@ -205,9 +241,102 @@ impl Core {
                 }
             }
             Incoming::Application(Message::FetchBlocks { from: first, count }) => {
-                out.serve.push((from, Serve::Blocks { from: *first, count: *count }));
+                out.serve.push((
+                    from,
+                    Serve::Blocks {
+                        from: *first,
+                        count: *count,
+                    },
+                ));
             }
-            _ => self.replica.step(now, Input::Message { from, message }, &mut out.pbft),
+            Incoming::Application(Message::FetchState { seq, part }) => {
+                out.serve_state.push((from, *seq, part.clone()));
+            }
+            Incoming::Application(Message::StatePart { seq, part, data }) => {
+                let transfer = self.transfer.as_mut().filter(|transfer| transfer.seq() == *seq);
+                if let (Some(transfer), Some(question)) = (transfer, StateQuestion::read(part)) {
+                    let mut asks = Asks::default();
+                    transfer.on_answer(now.clock, from, question, data.as_ref(), &mut asks);
+                    self.carry_out(now, asks, out);
+                }
+            }
+            _ => self
+                .replica
+                .step(now, Input::Message { from, message }, &mut out.pbft),
+        }
+    }
+
+    /// The protocol needs the state of this checkpoint. A transfer of an earlier one is given up: its sources will not
+    /// keep that state for long.
+    fn start_transfer(&mut self, certificate: StableCertificate) {
+        if self
+            .transfer
+            .as_ref()
+            .is_none_or(|transfer| transfer.seq() < certificate.seq)
+        {
+            self.transfer = Some(Transfer::new(certificate, self.peers.clone()));
+        }
+    }
+
+    fn ask_for_state(&mut self, now: Now, out: &mut CoreOutputs) {
+        let Some(transfer) = &mut self.transfer else {
+            return;
+        };
+        if transfer.seq() <= self.replica.executed() {
+            // The blocks came after all.
+            self.transfer = None;
+            return;
+        }
+        let mut asks = Asks::default();
+        transfer.ask(now.clock, &mut asks);
+        self.carry_out(now, asks, out);
+    }
+
+    fn carry_out(&mut self, now: Now, asks: Asks, out: &mut CoreOutputs) {
+        for (peer, message) in asks.questions {
+            let (to, message) = (Recipient::One(peer), Arc::new(message));
+            out.pbft.send.push(Send {
+                to,
+                message,
+                after: Ticket::default(),
+            });
+        }
+        out.transfer.extend(asks.jobs);
+        out.liars.extend(asks.liar);
+        if let Some(target) = asks.complete {
+            if self.replica.hold_execution() {
+                out.transfer.push(TransferJob::Finish(target));
+            } else {
+                // Blocks are on their way to execution: the protocol asks again if they do not suffice.
+                self.transfer = None;
+                self.replica.step(now, Input::TransferAbandoned, &mut out.pbft);
+            }
+        }
+    }
+
+    fn on_transfer(&mut self, now: Now, event: TransferEvent, out: &mut CoreOutputs) {
+        match event {
+            TransferEvent::Missing(missing) => {
+                if let Some(transfer) = &mut self.transfer {
+                    let mut asks = Asks::default();
+                    transfer.on_missing(now.clock, missing, &mut asks);
+                    self.carry_out(now, asks, out);
+                }
+            }
+            TransferEvent::Failed => {
+                self.transfer = None;
+                self.replica.step(now, Input::TransferAbandoned, &mut out.pbft);
+            }
+            TransferEvent::Installed(view) => {
+                self.transfer = None;
+                let height = view.header.height;
+                let settlement = self.admission.rebase(&view.state, height);
+                let (seq, header) = (SeqNum::new(height), view.tip);
+                self.view = *view;
+                let settled = settlement.settled;
+                self.replica
+                    .step(now, Input::StateInstalled { seq, header, settled }, &mut out.pbft);
+            }
         }
     }
 
@@ -218,11 +347,17 @@ impl Core {
         source: Option<ReplicaId>,
         out: &mut CoreOutputs,
     ) -> Admitted {
-        let admitted = self.admission.admit(request, source, &self.view.state, self.view.header.height);
+        let admitted = self
+            .admission
+            .admit(request, source, &self.view.state, self.view.header.height);
         if let Admitted::Queued(releases) = &admitted {
             for release in releases {
                 let request = Arc::clone(&release.request.request);
-                let input = Input::Request { request, digest: release.request.digest, timed: release.timed };
+                let input = Input::Request {
+                    request,
+                    digest: release.request.digest,
+                    timed: release.timed,
+                };
                 self.replica.step(now, input, &mut out.pbft);
             }
         }
@@ -250,7 +385,10 @@ impl Core {
             }
             Admitted::Refused(reason) => {
                 out.refused.push(refusal_name(&reason));
-                ClientResponse::Refused { request: digest, reason }
+                ClientResponse::Refused {
+                    request: digest,
+                    reason,
+                }
             }
         };
         out.replies.push((client, response));
@@ -267,21 +405,38 @@ impl Core {
     }
 
     fn on_executed(&mut self, now: Now, done: BlockDone, out: &mut CoreOutputs) {
-        let BlockDone { view, receipts, checkpoint } = done;
+        let BlockDone {
+            view,
+            receipts,
+            checkpoint,
+        } = done;
         let height = view.header.height;
         let settlement = self.admission.settle(&receipts, &view.state, height);
         let (seq, header) = (SeqNum::new(height), view.tip);
         self.view = view;
         let (settled, ready, retry) = (settlement.settled, settlement.ready, settlement.retry);
-        self.replica.step(now, Input::Executed { seq, header, settled, ready, retry }, &mut out.pbft);
+        self.replica.step(
+            now,
+            Input::Executed {
+                seq,
+                header,
+                settled,
+                ready,
+                retry,
+            },
+            &mut out.pbft,
+        );
         if checkpoint {
-            self.replica.step(now, Input::StateDurable { seq, header }, &mut out.pbft);
+            self.replica
+                .step(now, Input::StateDurable { seq, header }, &mut out.pbft);
         }
         if !matches!(self.replica.standing(), Standing::Starting | Standing::Voting) {
             return;
         }
         for receipt in &receipts {
-            let Receipt::Executed(executed) = receipt else { continue };
+            let Receipt::Executed(executed) = receipt else {
+                continue;
+            };
             let settled = SettledRequest {
                 nonce: executed.nonce,
                 request: executed.request,
@@ -296,7 +451,8 @@ impl Core {
         for request in settlement.expired {
             for client in self.clients.take(&request, None) {
                 let reason = Refusal::Expired { height };
-                out.replies.push((client, ClientResponse::Refused { request, reason }));
+                out.replies
+                    .push((client, ClientResponse::Refused { request, reason }));
             }
         }
     }

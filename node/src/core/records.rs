@@ -34,13 +34,17 @@ pub fn load<S: Store>(store: &S, chain: &Digest) -> Result<Recovered, StoreError
         loop {
             let pairs = store.range(table, &from, None, SCAN, false)?;
             for (key, value) in &pairs {
-                recovered.load(chain, table.0, key, value).map_err(|damage| StoreError::Corrupt {
-                    table,
-                    key: key.clone(),
-                    why: damage.why,
-                })?;
+                recovered
+                    .load(chain, table.0, key, value)
+                    .map_err(|damage| StoreError::Corrupt {
+                        table,
+                        key: key.clone(),
+                        why: damage.why,
+                    })?;
             }
-            let Some((last, _)) = pairs.last().filter(|_| pairs.len() == SCAN) else { break };
+            let Some((last, _)) = pairs.last().filter(|_| pairs.len() == SCAN) else {
+                break;
+            };
             from.clone_from(last);
             from.push(0);
         }

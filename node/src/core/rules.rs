@@ -29,8 +29,19 @@ pub struct ValidRequest {
 impl ValidRequest {
     /// Joins a request with what it decodes to. The caller has verified it, here or in a batch of the protocol.
     pub(crate) fn of(request: Arc<Request>, digest: Digest, transaction: &Transaction) -> Self {
-        let Transaction { account, nonce, expiry_height, .. } = *transaction;
-        Self { request, digest, account, nonce, expiry_height }
+        let Transaction {
+            account,
+            nonce,
+            expiry_height,
+            ..
+        } = *transaction;
+        Self {
+            request,
+            digest,
+            account,
+            nonce,
+            expiry_height,
+        }
     }
 }
 
@@ -51,7 +62,11 @@ pub struct LedgerRules {
 impl LedgerRules {
     /// The rules of the chain with this id and these parameters.
     pub fn new(chain: Digest, parameters: Parameters) -> Self {
-        Self { chain, parameters, memory: Mutex::default() }
+        Self {
+            chain,
+            parameters,
+            memory: Mutex::default(),
+        }
     }
 
     fn knows(&self, request: &Request, digest: &Digest) -> bool {
@@ -66,7 +81,9 @@ impl LedgerRules {
             if memory.young.len() >= GENERATION {
                 memory.old = std::mem::take(&mut memory.young);
             }
-            memory.young.insert((valid.digest, *valid.request.signature.as_bytes()));
+            memory
+                .young
+                .insert((valid.digest, *valid.request.signature.as_bytes()));
         }
     }
 
@@ -101,7 +118,11 @@ impl LedgerRules {
             .map(|draft| {
                 let (valid, claim) = draft?;
                 let good = claim.is_none_or(|claim| verdicts.get(claim).copied().unwrap_or(false));
-                if good { Ok(valid) } else { Err(signature_rejection(&valid.account)) }
+                if good {
+                    Ok(valid)
+                } else {
+                    Err(signature_rejection(&valid.account))
+                }
             })
             .collect();
         self.remember(checked.iter().flatten());

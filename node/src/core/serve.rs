@@ -1,9 +1,9 @@
 //! Answers to peers from what is stored; they need no state of the replica and are given beside the loop.
 
-use tagma_crypto::encode::{List, decode};
 use tagma_crypto::Digest;
-use tagma_ledger::store::{Store, StoreError};
+use tagma_crypto::encode::{List, decode};
 use tagma_ledger::LedgerStore;
+use tagma_ledger::store::{Store, StoreError};
 use tagma_pbft::certificate::CommitCertificate;
 use tagma_pbft::message::CertifiedBatch;
 use tagma_pbft::{Batch, Body, Message, SeqNum};
@@ -37,24 +37,38 @@ impl Serve {
     ///
     /// # Errors
     /// If the store fails or a record is damaged.
-    pub fn answer<S: Store>(self, ledger: &LedgerStore<S>, chain: &Digest) -> Result<Option<Message>, StoreError> {
+    pub fn answer<S: Store>(
+        self,
+        ledger: &LedgerStore<S>,
+        chain: &Digest,
+    ) -> Result<Option<Message>, StoreError> {
         match self {
             Self::Blocks { from, count } => {
                 let mut blocks = Vec::new();
                 let mut bytes = 0;
-                for seq in from.prev().up_to(from.plus(u64::from(count.min(MAX_ANSWER_BLOCKS))).prev()) {
-                    let Some(block) = certified_batch(ledger, seq)? else { break };
+                for seq in from
+                    .prev()
+                    .up_to(from.plus(u64::from(count.min(MAX_ANSWER_BLOCKS))).prev())
+                {
+                    let Some(block) = certified_batch(ledger, seq)? else {
+                        break;
+                    };
                     bytes += Body::new(chain, block.batch.clone()).size();
                     if bytes > MAX_ANSWER_BYTES && !blocks.is_empty() {
                         break;
                     }
                     blocks.push(block);
                 }
-                Ok(Some(Message::Blocks { from, blocks: List::from(blocks) }))
+                Ok(Some(Message::Blocks {
+                    from,
+                    blocks: List::from(blocks),
+                }))
             }
             Self::Body { seq, digest } => {
                 let batch = certified_batch(ledger, seq)?.map(|block| block.batch);
-                Ok(batch.filter(|batch| Body::new(chain, batch.clone()).digest() == digest).map(Message::Body))
+                Ok(batch
+                    .filter(|batch| Body::new(chain, batch.clone()).digest() == digest)
+                    .map(Message::Body))
             }
         }
     }
@@ -76,6 +90,9 @@ fn certified_batch<S: Store>(
         key: seq.get().to_be_bytes().to_vec(),
         why: why.to_string(),
     })?;
-    let batch = Batch { time_ms: block.proposed_time_ms, requests: block.requests };
+    let batch = Batch {
+        time_ms: block.proposed_time_ms,
+        requests: block.requests,
+    };
     Ok(Some(CertifiedBatch { certificate, batch }))
 }
