@@ -44,6 +44,9 @@ impl Replica {
     /// Another replica's CHECKPOINT; only the highest of each counts.
     pub(crate) fn on_checkpoint(&mut self, checkpoint: Checkpoint, out: &mut Outputs) {
         let sender = checkpoint.sender;
+        // Who attests to a state has executed it.
+        let peer = self.peers.entry(sender).or_default();
+        peer.executed = peer.executed.max(checkpoint.seq);
         let newer = self
             .checkpoints
             .get(&sender)
@@ -91,6 +94,15 @@ impl Replica {
         let seq = certificate.seq;
         if seq <= self.stable_seq() {
             return;
+        }
+        let me = self.id();
+        for endorsement in certificate
+            .checkpoints
+            .iter()
+            .filter(|endorsement| endorsement.sender != me)
+        {
+            let peer = self.peers.entry(endorsement.sender).or_default();
+            peer.executed = peer.executed.max(seq);
         }
         self.persist(Record::Stable(certificate.clone()), out);
         out.stable = Some(certificate.clone());

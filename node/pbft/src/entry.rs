@@ -213,7 +213,7 @@ impl Replica {
                 signature: proposal.signature,
             };
             if seq > self.executed {
-                self.awaited.insert(seq);
+                self.awaited.entry(seq).or_insert(self.now.clock);
             }
             if primary == self.id() {
                 // Signed with the NEW-VIEW, body or not: it has to be remembered as this replica's own word.

@@ -267,10 +267,17 @@ impl Replica {
             return;
         }
         let Some(slot) = self.log.get(seq) else { return };
+        if slot.accepted.contains_key(&self.view) {
+            return;
+        }
         let Some(vote) = slot.proposals.get(&self.view).cloned() else {
             return;
         };
-        if slot.accepted.contains_key(&self.view) {
+        if slot
+            .signed
+            .get(&self.view)
+            .is_some_and(|signed| *signed != vote.digest)
+        {
             return;
         }
         let chosen = self.choices.get(&seq).copied();
@@ -413,7 +420,7 @@ impl Replica {
         out.events.push(Event::Prepared { seq });
         self.log.slot(seq).prepared = Some(certificate.clone());
         if seq > self.executed {
-            self.awaited.insert(seq);
+            self.awaited.entry(seq).or_insert(self.now.clock);
         }
         self.persist(Record::Prepared(certificate), out);
         let commit = self.sign_vote(Phase::Commit, seq, digest);
@@ -507,7 +514,7 @@ impl Replica {
             self.pool.remove(digest);
         }
         for digest in ready {
-            self.pool.make_timed(digest);
+            self.pool.make_timed(digest, self.now.clock);
         }
         if self.config.parameters.is_checkpoint(seq) {
             self.own_headers.insert(seq, header);

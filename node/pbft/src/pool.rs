@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tagma_crypto::Digest;
 
 use crate::batch::Request;
+use crate::types::Time;
 
 /// A request's place in the order of admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,12 +27,12 @@ pub(crate) struct Pool {
     /// Those not proposed yet in this view (as far as a primary is concerned).
     queued: BTreeSet<Arrival>,
     /// Those that could execute now.
-    timed: BTreeSet<Arrival>,
+    timed: BTreeMap<Arrival, Time>,
 }
 
 impl Pool {
     /// Adds a request behind all others, unless it is there already.
-    pub(crate) fn add(&mut self, request: Arc<Request>, digest: Digest, timed: bool) {
+    pub(crate) fn add(&mut self, request: Arc<Request>, digest: Digest, timed: bool, now: Time) {
         if !self.index.contains_key(&digest) {
             let arrival = Arrival(self.next);
             self.next += 1;
@@ -40,14 +41,14 @@ impl Pool {
             self.queued.insert(arrival);
         }
         if timed {
-            self.make_timed(&digest);
+            self.make_timed(&digest, now);
         }
     }
 
     /// From now on this request could execute.
-    pub(crate) fn make_timed(&mut self, digest: &Digest) {
+    pub(crate) fn make_timed(&mut self, digest: &Digest, now: Time) {
         if let Some(arrival) = self.index.get(digest) {
-            self.timed.insert(*arrival);
+            self.timed.entry(*arrival).or_insert(now);
         }
     }
 
@@ -80,9 +81,11 @@ impl Pool {
         self.queued.len()
     }
 
-    /// The oldest request that could execute, among the first `room`.
-    pub(crate) fn oldest_timed(&self) -> Option<Arrival> {
-        self.timed.first().copied()
+    /// The oldest request that could execute, and since when it could.
+    pub(crate) fn oldest_timed(&self) -> Option<(Arrival, Time)> {
+        self.timed
+            .first_key_value()
+            .map(|(arrival, since)| (*arrival, *since))
     }
 
     /// Takes the oldest queued requests for a batch of at most so many requests and bytes; they stay pending.

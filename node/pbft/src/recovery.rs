@@ -62,7 +62,7 @@ impl Replica {
             making_new_view: None,
             doublings: 0,
             watch: None,
-            awaited: BTreeSet::new(),
+            awaited: BTreeMap::new(),
             log: Log::new(stable_seq.min(durable)),
             pool: Pool::default(),
             timers: Timers::default(),
@@ -146,12 +146,12 @@ impl Replica {
                 continue;
             }
             if seq > self.executed {
-                self.awaited.insert(seq);
+                self.awaited.insert(seq, self.now.clock);
             }
             self.log.slot(seq).prepared = Some(certificate);
         }
-        self.awaited
-            .extend(self.choices.keys().filter(|seq| **seq > self.executed));
+        let open = self.choices.keys().filter(|seq| **seq > self.executed);
+        self.awaited.extend(open.map(|seq| (*seq, self.now.clock)));
         if self.standing == Standing::Starting {
             self.restore_choices();
             self.restore_own_votes();

@@ -19,7 +19,7 @@ use crate::pool::Pool;
 use crate::quorum::Quorum;
 use crate::record::Record;
 use crate::timer::{Timer, Timers};
-use crate::types::{Now, ReplicaId, SeqNum, Ticket, View};
+use crate::types::{Now, ReplicaId, SeqNum, Ticket, Time, View};
 use crate::verify::{Checked, Incoming, Verified};
 use crate::view_change::{Departure, Watch};
 
@@ -77,7 +77,7 @@ pub struct Replica {
     /// The pending thing whose time runs.
     pub(crate) watch: Option<Watch>,
     /// n with a prepared certificate here or chosen by NEW-VIEW, not executed yet.
-    pub(crate) awaited: BTreeSet<SeqNum>,
+    pub(crate) awaited: BTreeMap<SeqNum, Time>,
 
     pub(crate) log: Log,
     pub(crate) pool: Pool,
@@ -174,7 +174,7 @@ impl Replica {
         self.pool.len()
     }
     /// When [`Input::Timeout`] is due, if nothing else happens before.
-    pub fn next_timeout(&self) -> Option<crate::types::Time> {
+    pub fn next_timeout(&self) -> Option<Time> {
         self.timers.next()
     }
 
@@ -206,7 +206,7 @@ impl Replica {
                 digest,
                 timed,
             } => {
-                self.pool.add(request, digest, timed);
+                self.pool.add(request, digest, timed, now.clock);
             }
             Input::Dropped(digests) => {
                 for digest in &digests {

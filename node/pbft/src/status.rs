@@ -241,6 +241,10 @@ impl Replica {
         {
             self.send(to, Message::NewView(new_view), out);
         }
+        if status.executed < self.executed {
+            // It asks for blocks itself once it knows who has them.
+            self.send_status(to, out);
+        }
         if status.stable < self.stable_seq()
             && let Some(stable) = self.stable.clone()
         {

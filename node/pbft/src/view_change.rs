@@ -86,7 +86,7 @@ impl Replica {
         if let Some(watch) = self.watch {
             let still = match watch.pending {
                 Pending::Request(arrival) => self.pool.contains(arrival),
-                Pending::Sequence(seq) => self.awaited.contains(&seq),
+                Pending::Sequence(seq) => self.awaited.contains_key(&seq),
             };
             if still {
                 return;
@@ -121,10 +121,22 @@ impl Replica {
         }
     }
 
+    /// Whatever waits longest: a request that could execute, or a sequence number that was prepared or chosen. Neither
+    /// kind goes before the other, or a busy view would hide the request that its primary ignores.
     fn oldest_pending(&self) -> Option<Pending> {
-        // What was prepared was admitted before anything that is not even proposed.
-        let sequence = self.awaited.first().map(|seq| Pending::Sequence(*seq));
-        sequence.or_else(|| self.pool.oldest_timed().map(Pending::Request))
+        let sequence = self
+            .awaited
+            .first_key_value()
+            .map(|(seq, since)| (*since, Pending::Sequence(*seq)));
+        let request = self
+            .pool
+            .oldest_timed()
+            .map(|(arrival, since)| (since, Pending::Request(arrival)));
+        sequence
+            .into_iter()
+            .chain(request)
+            .min_by_key(|(since, _)| *since)
+            .map(|(_, pending)| pending)
     }
 
     /// The view begins: the time of what is oldest now runs from here.
