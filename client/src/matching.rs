@@ -136,3 +136,90 @@ fn sorted(replicas: impl Iterator<Item = u16>) -> Vec<u16> {
     replicas.dedup();
     replicas
 }
+
+#[cfg(test)]
+#[allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test fails by panic"
+)]
+mod tests {
+    use super::*;
+
+    fn verdict(height: u64) -> Verdict {
+        Verdict {
+            outcome: Outcome::Transferred,
+            height,
+        }
+    }
+
+    /// What a replica does: nothing, the truth, one of two lies, or the truth and a lie in either order.
+    const MOVES: [&[u64]; 6] = [&[], &[1], &[2], &[3], &[1, 2], &[2, 1]];
+
+    #[test]
+    fn with_f_liars_only_the_truth_is_accepted_and_only_liars_are_named() {
+        for (n, f) in [(4_u16, 1), (7, 2)] {
+            let mut cases = 0_u64;
+            for case in 0..6_u64.pow(u32::from(n)) {
+                let moves: Vec<&[u64]> = (0..u32::from(n))
+                    .map(|id| MOVES[usize::try_from(case / 6_u64.pow(id) % 6).unwrap()])
+                    .collect();
+                let lying = |said: &[u64]| said.iter().any(|height| *height != 1);
+                if moves.iter().filter(|said| lying(said)).count() > f {
+                    continue;
+                }
+                let mut tally = Tally::default();
+                for (id, said) in (0..).zip(&moves) {
+                    said.iter()
+                        .for_each(|height| drop(tally.vote(id, verdict(*height))));
+                }
+                let truthful = moves.iter().filter(|said| said.contains(&1)).count();
+                let expected = (truthful > f).then(|| verdict(1));
+                assert_eq!(tally.accepted(f + 1), expected, "{moves:?}");
+                let liars = (0..)
+                    .zip(&moves)
+                    .filter(|(_, said)| lying(said))
+                    .map(|(id, _)| id);
+                assert_eq!(tally.liars(&verdict(1)), liars.collect::<Vec<u16>>(), "{moves:?}");
+                cases += 1;
+            }
+            assert!(cases > 100);
+        }
+    }
+
+    #[test]
+    fn what_is_kept_of_one_replica_is_bounded() {
+        let mut tally = Tally::default();
+        let new = (0..100).filter(|height| tally.vote(0, verdict(*height))).count();
+        assert_eq!((new, tally.verdicts.len()), (KEPT_OF_ONE, KEPT_OF_ONE));
+        (0..100).for_each(|next| tally.refuse(0, Refusal::NonceTooFar { next }));
+        (0..100).for_each(|_| tally.busy(0));
+        assert_eq!((tally.refusals.len(), tally.busy.len()), (1, 1));
+    }
+
+    #[test]
+    fn refusals_are_compared_by_reason() {
+        let mut tally = Tally::default();
+        tally.refuse(0, Refusal::NonceConsumed { next: 4 });
+        tally.refuse(1, Refusal::Expired { height: 4 });
+        assert_eq!(tally.refused(2, 3), None);
+        tally.refuse(2, Refusal::NonceConsumed { next: 5 });
+        let (refusal, by) = tally.refused(2, 3).unwrap();
+        assert!(matches!(refusal, Refusal::NonceConsumed { .. }));
+        assert_eq!(by, [0, 2]);
+
+        let mut tally = Tally::default();
+        tally.refuse(0, Refusal::Invalid(tagma_ledger::Rejection::BadSignature));
+        tally.refuse(1, Refusal::Invalid(tagma_ledger::Rejection::Malformed));
+        assert_eq!(tally.refused(2, 3), None);
+    }
+
+    #[test]
+    fn a_replica_that_changes_its_reason_counts_once() {
+        let mut tally = Tally::default();
+        tally.refuse(0, Refusal::UnknownAccount);
+        tally.refuse(0, Refusal::Expired { height: 1 });
+        tally.refuse(1, Refusal::UnknownAccount);
+        assert_eq!((tally.refused(2, 2), tally.refusals.len()), (None, 2));
+    }
+}

@@ -408,3 +408,7 @@ fn tell_all(waiters: Vec<Waiter>, hash: Digest, result: &Result<Accepted, Submit
         waiter.tell(hash, result.clone());
     }
 }
+
+#[cfg(test)]
+#[path = "tracker_tests.rs"]
+mod tests;
