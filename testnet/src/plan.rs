@@ -176,6 +176,8 @@ pub fn create(layout: &Layout, plan: &Plan, programs: &Programs) -> Result<Genes
 /// If the program refuses; its words are in the error.
 pub fn init_home(layout: &Layout, genesis: &Path, id: u16, programs: &Programs) -> Result<(), Error> {
     let mut command = Command::new(&programs.node);
+    // Ours names the directory of a network, theirs the home of one replica.
+    command.env_remove("TAGMA_HOME");
     command.arg("init").arg("--genesis").arg(genesis);
     command.arg("--id").arg(id.to_string());
     command.arg("--home").arg(layout.home(id));

@@ -183,7 +183,7 @@ pub fn spawn(programs: &Programs, layout: &Layout, node: u16, lifetime: Lifetime
         .map_err(|source| Error::io("open", &path, source))?;
 
     let mut command = Command::new(&programs.testnet);
-    command.arg("hold");
+    command.env_remove("TAGMA_HOME").arg("hold");
     if lifetime == Lifetime::WithParent {
         command.arg("--parent").arg(std::process::id().to_string());
     }

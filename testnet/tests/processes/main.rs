@@ -1,0 +1,19 @@
+//! Networks of real processes: replicas over QUIC and RocksDB, killed, restarted, lied about, and compared.
+//!
+//! The programs are taken from where `tagma-testnet` was built: `cargo build --workspace` comes first, `make test` sees to it.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test fails by panic"
+)]
+
+mod crashes;
+mod foreground;
+mod liar;
+mod load;
+mod messages;
+mod refusal;
+mod support;
+mod together;
