@@ -185,6 +185,10 @@ impl Replica {
             self.on_stable(stable, out);
         }
         self.proposed = decision.max_s.max(self.stable_seq());
+        // What an earlier NEW-VIEW chose and nobody prepared here is nobody's to complete any more.
+        let log = &self.log;
+        self.awaited
+            .retain(|seq, _| log.get(*seq).is_some_and(|slot| slot.prepared.is_some()));
         self.adopt_choices(&message, out);
         self.requeue_pending();
         self.start_watch();

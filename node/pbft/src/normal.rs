@@ -65,6 +65,9 @@ impl Replica {
             self.batch_delay_over = false;
             self.timers.clear(Timer::Batch);
             let requests = self.pool.take(limits.0, limits.1);
+            if requests.is_empty() {
+                return;
+            }
             let batch = Batch {
                 time_ms: self.now.wall_ms.max(1),
                 requests: requests.into(),

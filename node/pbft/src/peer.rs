@@ -19,6 +19,8 @@ pub(crate) struct Peer {
     pub(crate) executed: SeqNum,
     /// Blocks from here on it did not have when asked.
     pub(crate) lacks_block: Option<SeqNum>,
+    /// When it was last told what it has signed.
+    pub(crate) reminded: Option<Time>,
     /// When its STATUS was answered last.
     pub(crate) answered: Option<Time>,
 }

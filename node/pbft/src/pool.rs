@@ -98,6 +98,12 @@ impl Pool {
                 continue;
             };
             let size = entry.request.size();
+            if taken.is_empty() && bytes + size > max_bytes {
+                // It fits no batch at all and can never be ordered; an empty batch would be a fault.
+                let digest = entry.digest;
+                self.remove(&digest);
+                continue;
+            }
             if taken.len() == max_requests || bytes + size > max_bytes {
                 break;
             }
@@ -141,11 +147,18 @@ impl Pool {
             .collect();
     }
 
-    /// The oldest pending requests, at most `room` of them and `max_bytes` in all, for forwarding to the primary.
+    /// The oldest pending requests, at most `room` of them and `max_bytes` in all, for forwarding to the primary. Those
+    /// that could execute come first: their time runs, so the primary must have them.
     pub(crate) fn forwardable(&self, room: usize, max_bytes: usize) -> Vec<Request> {
         let mut bytes = 0;
-        self.entries
-            .values()
+        let others = self
+            .entries
+            .keys()
+            .filter(|arrival| !self.timed.contains_key(arrival));
+        self.timed
+            .keys()
+            .chain(others)
+            .filter_map(|arrival| self.entries.get(arrival))
             .take(room)
             .take_while(|entry| {
                 bytes += entry.request.size();

@@ -98,7 +98,7 @@ impl Replica {
             self.on_status_while_starting(from, &status, out);
         }
         if status.starting {
-            self.send_status(Recipient::One(from), out);
+            self.remind(from, out);
         }
         let stuck = self.progress_mark == (self.target(), self.executed);
         let gap = status.executed.above(self.dispatched);
@@ -106,6 +106,17 @@ impl Replica {
             self.fetch_blocks_if_behind(out);
         }
         self.answer(from, &status, out);
+    }
+
+    /// Tells a starting replica what it has signed, but not as often as it likes: two who are both starting would
+    /// answer each other's answers for ever.
+    fn remind(&mut self, from: ReplicaId, out: &mut Outputs) {
+        let (now, pause) = (self.now.clock, self.config.tuning.status_interval / 2);
+        let peer = self.peers.entry(from).or_default();
+        if peer.reminded.is_none_or(|at| now.since(at) >= pause) {
+            peer.reminded = Some(now);
+            self.send_status(Recipient::One(from), out);
+        }
     }
 
     /// The amnesia check: before its first new signature a starting replica hears from 2f others what they know it to
@@ -152,6 +163,8 @@ impl Replica {
                 );
             }
             None => {
+                // Others may have left while this replica could not follow them.
+                self.on_candidates_changed(out);
                 let open: Vec<SeqNum> = self.log.above(self.executed).map(|(seq, _)| seq).collect();
                 for message in open.into_iter().flat_map(|seq| self.own_messages(seq, None)) {
                     self.send(Recipient::Others, message, out);

@@ -334,7 +334,8 @@ impl Replica {
         }
     }
 
-    fn on_candidates_changed(&mut self, out: &mut Outputs) {
+    /// Everything that follows from whose VIEW-CHANGEs are here.
+    pub(crate) fn on_candidates_changed(&mut self, out: &mut Outputs) {
         self.join(out);
         self.check_candidates(out);
         self.arm_view_change_timer();

@@ -1,0 +1,218 @@
+//! §4.5.2: timers, their doubling, and the join rule.
+
+use std::time::Duration;
+
+use tagma_pbft::message::{Message, Mode};
+use tagma_pbft::{Input, Tuning};
+
+use crate::common::{Cluster, n, parameters, request, tuning, v};
+
+const T: Duration = Duration::from_secs(2);
+
+fn in_view_change(cluster: &Cluster, i: u16, target: u64) -> bool {
+    let replica = cluster.replica(i);
+    replica.mode() == Mode::ViewChange && replica.target() == v(target)
+}
+
+#[test]
+fn an_idle_view_never_changes() {
+    let mut cluster = Cluster::new(4);
+    cluster.run(Duration::from_secs(600));
+    for i in 0..4 {
+        assert_eq!(
+            (cluster.replica(i).view(), cluster.replica(i).mode()),
+            (v(0), Mode::Normal)
+        );
+    }
+}
+
+#[test]
+fn a_request_that_the_primary_ignores_makes_backups_leave_after_t() {
+    let mut cluster = Cluster::new(4);
+    cluster.isolate(0);
+    for i in 1..4 {
+        cluster.submit(i, "a");
+    }
+    cluster.run(T - Duration::from_millis(1));
+    assert_eq!(cluster.replica(1).mode(), Mode::Normal);
+    cluster.run(Duration::from_millis(1));
+    for i in 1..4 {
+        assert_eq!(cluster.replica(i).view(), v(1), "n{i} has entered view 1");
+    }
+    cluster.run(Duration::from_secs(1));
+    for i in 1..4 {
+        assert_eq!(cluster.chain_of(i), ["[a]"]);
+    }
+}
+
+/// The progress of others does not reset the timer, even while there is always some batch under way: or a primary
+/// could ignore one client for ever.
+#[test]
+fn one_censored_client_is_enough_to_leave() {
+    let mut cluster = Cluster::new(4);
+    let step = Duration::from_millis(100);
+    for round in 1..=21 {
+        // The next proposal is prepared before the last one is executed: some n is always awaited.
+        let name = format!("r{round}");
+        let digest = cluster.digest(&[&name]);
+        let proposal = cluster.pre_prepare(0, round, &[&name]);
+        cluster.feed(1, 0, proposal).unwrap();
+        cluster.sync(1);
+        for sender in [2, 3] {
+            let prepare = cluster.prepare(sender, 0, round, digest);
+            cluster.feed(1, sender, prepare).unwrap();
+        }
+        cluster.sync(1);
+        if round == 1 {
+            cluster.submit(1, "censored");
+        }
+        if round > 1 {
+            let last = cluster.digest(&[&format!("r{}", round - 1)]);
+            for sender in [0, 2, 3] {
+                let commit = cluster.commit(sender, 0, round - 1, last);
+                cluster.feed(1, sender, commit).unwrap();
+            }
+            assert!(cluster.execute(1), "round {round}");
+        }
+        if round % 4 == 0 {
+            let header = cluster
+                .node(1)
+                .app
+                .at_checkpoint(n(round - 4))
+                .map(|app| app.header());
+            if let Some(header) = header {
+                for sender in [0, 2, 3] {
+                    let checkpoint = cluster.checkpoint(sender, round - 4, header);
+                    cluster.feed(1, sender, checkpoint).unwrap();
+                }
+            }
+        }
+        cluster.drop_all();
+        cluster.pass(step);
+    }
+    assert!(
+        in_view_change(&cluster, 1, 1),
+        "the censored request's time is over"
+    );
+}
+
+#[test]
+fn the_progress_of_others_does_not_reset_the_timer() {
+    let mut cluster = Cluster::new(4);
+    // What the backup forwards to the primary is lost.
+    cluster.cut.insert((1, 0));
+    cluster.submit(1, "censored");
+    for round in 0..4 {
+        cluster.run(Duration::from_millis(450));
+        cluster.submit(0, &format!("r{round}"));
+        cluster.settle();
+        assert!(cluster.replica(1).executed() > n(round), "others are served");
+    }
+    cluster.run(Duration::from_millis(200));
+    assert!(
+        in_view_change(&cluster, 1, 1),
+        "the censored request's time is over"
+    );
+}
+
+/// A sequence number that only an older NEW-VIEW chose, and that the present one left out, will never be executed for
+/// its own sake: no timer runs for it.
+#[test]
+fn what_an_older_new_view_chose_is_not_waited_for() {
+    let mut cluster = Cluster::new(4);
+    let digest = cluster.digest(&["a"]);
+    // View 1 re-proposes #1 because one replica had prepared it; nobody prepares it in view 1, and the next V does not
+    // hold that one replica's VIEW-CHANGE.
+    let certificate = cluster.prepared(&[1, 2], 0, 1, digest);
+    let first = vec![
+        cluster.view_change(0, 1, None, vec![certificate]),
+        cluster.view_change(1, 1, None, Vec::new()),
+        cluster.view_change(2, 1, None, Vec::new()),
+    ];
+    let new_view = cluster.new_view(1, first, 1, &[digest]);
+    cluster.feed(3, 1, Message::NewView(new_view)).unwrap();
+    cluster.check(3);
+    assert_eq!(cluster.replica(3).view(), v(1));
+    let second = (1..4)
+        .map(|i| cluster.view_change(i, 2, None, Vec::new()))
+        .collect();
+    let new_view = cluster.new_view(2, second, 1, &[]);
+    cluster.feed(3, 2, Message::NewView(new_view)).unwrap();
+    cluster.check(3);
+    assert_eq!(cluster.replica(3).view(), v(2));
+    cluster.isolate(3);
+    cluster.run(Duration::from_secs(60));
+    assert_eq!(
+        cluster.replica(3).mode(),
+        Mode::Normal,
+        "an idle view never changes"
+    );
+}
+
+/// f + 1 replicas have left while this one was starting: it joins them as soon as it votes, although their messages
+/// came before.
+#[test]
+fn a_replica_joins_those_who_left_while_it_was_starting() {
+    let mut cluster = Cluster::new(4);
+    cluster.crash(1);
+    cluster.restart(1);
+    for sender in [2, 3] {
+        let message = cluster.empty_view_change(sender, 1);
+        cluster.feed(1, sender, message).unwrap();
+    }
+    assert_eq!(
+        cluster.replica(1).mode(),
+        Mode::Normal,
+        "it signs nothing while it starts"
+    );
+    cluster.run(Duration::from_secs(1));
+    assert_eq!(cluster.replica(1).view(), v(1), "with the two it is a quorum");
+}
+
+/// Two replicas that are both starting do not answer each other's answers for ever.
+#[test]
+fn starting_replicas_do_not_chatter() {
+    let mut cluster = Cluster::unstarted(4, parameters(), tuning());
+    cluster.restart(0);
+    cluster.restart(1);
+    cluster.settle();
+    cluster.run(Duration::from_secs(1));
+    let sent = cluster.take_sent(0).len();
+    assert!(sent < 20, "{sent} messages in a second");
+}
+
+#[test]
+fn requests_are_forwarded_oldest_first_and_those_that_could_execute_before_others() {
+    let room = Tuning {
+        forward_room: 2,
+        ..tuning()
+    };
+    let mut cluster = Cluster::with(4, parameters(), room);
+    for (text, timed) in [("later 1", false), ("later 2", false), ("now", true)] {
+        let request = request(text);
+        let digest = request.digest(&cluster.ring.chain);
+        let request = std::sync::Arc::new(request);
+        cluster.input(
+            1,
+            Input::Request {
+                request,
+                digest,
+                timed,
+            },
+        );
+    }
+    cluster.pass(T / 4);
+    let forwarded = cluster
+        .take_sent(1)
+        .into_iter()
+        .find_map(|message| match message {
+            Message::Forward(requests) => Some(requests),
+            _ => None,
+        });
+    let texts: Vec<String> = forwarded
+        .unwrap()
+        .iter()
+        .map(|request| String::from_utf8_lossy(&request.content).into_owned())
+        .collect();
+    assert_eq!(texts, ["now", "later 1"], "what is timed is forwarded");
+}
