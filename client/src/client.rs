@@ -59,6 +59,9 @@ impl Default for Config {
     }
 }
 
+/// How long replies that nobody needs any more are waited for before they are asked for.
+const MOMENT: Duration = Duration::from_millis(50);
+
 /// A client of one network. Clones share its connections, which are closed with the last of them.
 #[derive(Clone)]
 pub struct Client {
@@ -232,16 +235,30 @@ impl Client {
     }
 
     /// Waits until every connected replica has replied to an accepted request or `within` is over, and gives who said
-    /// what.
+    /// what. Who keeps silent for a moment is asked once more.
     pub async fn all_replies(&self, request: &Digest, within: Duration) -> Option<Standing> {
+        let moment = (within / 2).min(MOMENT);
         let deadline = Instant::now() + within;
+        if !self.heard_all(request, Instant::now() + moment).await {
+            self.shared
+                .track(|tracker, out| tracker.ask_missing(request, out));
+            // What is known at the deadline is what there is.
+            self.heard_all(request, deadline).await;
+        }
+        self.standing(request)
+    }
+
+    /// Waits until every connected replica has replied to an accepted request. False if the deadline comes first.
+    async fn heard_all(&self, request: &Digest, deadline: Instant) -> bool {
         loop {
             let late = self.shared.late.notified();
             tokio::pin!(late);
             late.as_mut().enable();
-            let complete = self.shared.tracker().all_replied(request);
-            if complete || timeout_at(deadline, late).await.is_err() {
-                return self.standing(request);
+            if self.shared.tracker().all_replied(request) {
+                return true;
+            }
+            if timeout_at(deadline, late).await.is_err() {
+                return false;
             }
         }
     }

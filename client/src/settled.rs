@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use bytes::Bytes;
 use tagma_crypto::Digest;
 
 use crate::matching::{Tally, Verdict};
@@ -30,11 +31,20 @@ pub struct Standing {
     pub liars: Vec<u16>,
 }
 
+/// An accepted request.
+#[derive(Debug)]
+struct Accepted {
+    verdict: Verdict,
+    tally: Tally,
+    /// What it was submitted with.
+    frame: Bytes,
+}
+
 /// The last accepted requests, and the contradictions seen. Both are bounded: the oldest are forgotten.
 #[derive(Debug)]
 pub(crate) struct Settled {
     remembered: usize,
-    requests: HashMap<Digest, (Verdict, Tally)>,
+    requests: HashMap<Digest, Accepted>,
     order: VecDeque<Digest>,
     contradictions: VecDeque<Contradiction>,
 }
@@ -53,7 +63,7 @@ impl Settled {
     }
 
     /// Remembers an accepted request with the replies so far, some of which may contradict it.
-    pub(crate) fn insert(&mut self, request: Digest, verdict: Verdict, tally: Tally) {
+    pub(crate) fn insert(&mut self, request: Digest, verdict: Verdict, tally: Tally, frame: Bytes) {
         for (replica, said) in tally.contradicting(&verdict) {
             self.contradict(Contradiction {
                 replica,
@@ -62,7 +72,12 @@ impl Settled {
                 said,
             });
         }
-        if self.requests.insert(request, (verdict, tally)).is_none() {
+        let accepted = Accepted {
+            verdict,
+            tally,
+            frame,
+        };
+        if self.requests.insert(request, accepted).is_none() {
             self.order.push_back(request);
         }
         while self.order.len() > self.remembered {
@@ -74,11 +89,11 @@ impl Settled {
 
     /// Takes in a late reply. Returns whether the request is remembered and this tells something new of it.
     pub(crate) fn vote(&mut self, replica: u16, request: &Digest, said: Verdict) -> bool {
-        let Some((verdict, tally)) = self.requests.get_mut(request) else {
+        let Some(settled) = self.requests.get_mut(request) else {
             return false;
         };
-        let accepted = *verdict;
-        let new = tally.vote(replica, said);
+        let accepted = settled.verdict;
+        let new = settled.tally.vote(replica, said);
         if new && said != accepted {
             self.contradict(Contradiction {
                 replica,
@@ -106,7 +121,7 @@ impl Settled {
 
     /// Who said what of a request, if it is remembered.
     pub(crate) fn standing(&self, request: &Digest) -> Option<Standing> {
-        let (verdict, tally) = self.requests.get(request)?;
+        let Accepted { verdict, tally, .. } = self.requests.get(request)?;
         Some(Standing {
             verdict: *verdict,
             supporters: tally.supporters(verdict),
@@ -114,11 +129,15 @@ impl Settled {
         })
     }
 
-    /// Whether the replica has replied to a remembered request.
-    pub(crate) fn has_voted(&self, request: &Digest, replica: u16) -> bool {
-        self.requests
-            .get(request)
-            .is_some_and(|(_, tally)| tally.has_voted(replica))
+    /// Which of `replicas` have not replied to a remembered request, and what it was submitted with.
+    pub(crate) fn missing(
+        &self,
+        request: &Digest,
+        replicas: impl Iterator<Item = u16>,
+    ) -> Option<(Vec<u16>, Bytes)> {
+        let Accepted { tally, frame, .. } = self.requests.get(request)?;
+        let missing = replicas.filter(|replica| !tally.has_voted(*replica));
+        Some((missing.collect(), frame.clone()))
     }
 
     pub(crate) fn take_contradictions(&mut self) -> Vec<Contradiction> {

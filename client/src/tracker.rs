@@ -274,8 +274,14 @@ impl Tracker {
         };
         if let Some(in_flight) = self.in_flight.remove(&hash) {
             let accepted = in_flight.accepted(hash, verdict, now);
-            self.settled.insert(hash, verdict, in_flight.tally);
-            tell_all(in_flight.waiters, hash, &Ok(accepted));
+            let InFlight {
+                tally,
+                frame,
+                waiters,
+                ..
+            } = in_flight;
+            self.settled.insert(hash, verdict, tally, frame);
+            tell_all(waiters, hash, &Ok(accepted));
         }
         true
     }
@@ -347,7 +353,19 @@ impl Tracker {
 
     /// Whether every connected replica has replied to an accepted request.
     pub(crate) fn all_replied(&self, hash: &Digest) -> bool {
-        connected(&self.up).all(|replica| self.settled.has_voted(hash, replica))
+        let missing = self.settled.missing(hash, connected(&self.up));
+        missing.is_none_or(|(missing, _)| missing.is_empty())
+    }
+
+    /// Asks the connected replicas that have not replied to an accepted request what came of it: it is submitted to
+    /// them once more, and they reply with the outcome they have.
+    pub(crate) fn ask_missing(&self, hash: &Digest, out: &mut Vec<Send>) {
+        if let Some((missing, frame)) = self.settled.missing(hash, connected(&self.up)) {
+            out.extend(missing.into_iter().map(|to| Send {
+                to,
+                frame: frame.clone(),
+            }));
+        }
     }
 
     /// How many requests are in flight.
@@ -388,12 +406,16 @@ impl InFlight {
             return SubmitError::Unreachable { hash };
         }
         let unconnected = (0..).zip(up).filter(|(_, up)| !**up).map(|(id, _)| id);
+        let mut busy = self.tally.busy_replicas().to_vec();
+        busy.sort_unstable();
+        let mut refused = self.tally.refusals().to_vec();
+        refused.sort_by_key(|(id, _)| *id);
         SubmitError::OutcomeUnknown(Box::new(Unknown {
             hash,
             supporters: self.tally.best_supporters(),
             needed,
-            busy: self.tally.busy_replicas().to_vec(),
-            refused: self.tally.refusals().to_vec(),
+            busy,
+            refused,
             unconnected: unconnected.collect(),
         }))
     }

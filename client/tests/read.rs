@@ -18,7 +18,7 @@ use tagma_client::{QueryError, ReadError};
 use tagma_ledger::Outcome;
 
 /// Long enough to ask a few times, short enough to wait for in vain.
-const BRIEF: Duration = Duration::from_millis(500);
+const BRIEF: Duration = Duration::from_secs(2);
 
 fn bob() -> tagma_crypto::PublicKey {
     account_key("bob").public()

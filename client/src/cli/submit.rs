@@ -24,7 +24,7 @@ pub(crate) const EXPIRES_IN: u64 = 100_000;
 pub(crate) const CONNECTIONS: Duration = Duration::from_millis(500);
 
 /// How long to listen, after the outcome is accepted, for replicas that contradict it.
-const LISTEN: Duration = Duration::from_millis(100);
+const LISTEN: Duration = Duration::from_millis(200);
 
 /// The pause between two looks at a request that is not ours to send.
 const LOOK_AGAIN: Duration = Duration::from_millis(200);

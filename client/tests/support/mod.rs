@@ -43,6 +43,14 @@ pub async fn until(what: &str, mut done: impl FnMut() -> bool) {
     );
 }
 
+/// Awaits a future for as long as patience lasts.
+pub async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("did not happen in time: {what}"),
+    }
+}
+
 pub fn network_key(id: u16) -> SecretKey {
     SecretKey::from_seed([u8::try_from(id).unwrap() + 100; 32])
 }
