@@ -249,12 +249,16 @@ impl Replica {
         vote: Vote,
         out: &mut Outputs,
     ) {
-        let position = self.choices.range(..seq).count();
-        let signature = self
-            .new_view
-            .as_ref()
-            .and_then(|message| message.proposals.get(position))
-            .map(|proposal| proposal.signature);
+        // Choices at or below h are forgotten; the entries of O are all still there, from min_s + 1 on.
+        let signature = self.new_view.as_ref().and_then(|message| {
+            let stable = message
+                .view_changes
+                .iter()
+                .map(|view_change| view_change.stable_seq());
+            let min_s = stable.max().unwrap_or(SeqNum::ZERO);
+            let position = usize::try_from(seq.prev().above(min_s)).ok()?;
+            message.proposals.get(position).map(|proposal| proposal.signature)
+        });
         if let Some(signature) = signature {
             let honest = Vote {
                 digest: chosen,
@@ -288,7 +292,13 @@ impl Replica {
         );
         let primary = self.quorum.primary(self.view);
         if primary != self.id() {
-            let room = self.config.tuning.forward_room;
+            // More than a batch holds would be refused whole by every receiver.
+            let parameters = &self.config.parameters;
+            let room = self
+                .config
+                .tuning
+                .forward_room
+                .min(parameters.max_batch_requests);
             let requests = self
                 .pool
                 .forwardable(room, self.config.parameters.max_batch_bytes);
