@@ -24,10 +24,13 @@ fn bit(id: ReplicaId) -> u128 {
 
 impl Replica {
     fn status(&self, to: Recipient) -> Status {
+        let window = usize::try_from(self.config.parameters.window).unwrap_or(usize::MAX);
         let slots: Vec<SlotStatus> = self
             .log
             .above(self.executed)
             .take_while(|(seq, _)| *seq <= self.high_mark())
+            // Whoever has not executed what h covers holds more than a window; receivers refuse a longer list.
+            .take(window)
             .map(|(seq, slot)| SlotStatus {
                 seq,
                 proposed: slot.accepted.contains_key(&self.view) || slot.offered.is_some(),
