@@ -128,12 +128,18 @@ pub fn activity(layout: &Layout, node: u16) -> Activity {
     };
     match Kernel::of(pid) {
         Some(kernel) if kernel.started == started && serves(pid, layout, node) => match kernel.state {
-            'Z' | 'X' => Activity::Down,
+            // The first thread has ended; sockets and files are closed when the last one has.
+            'Z' | 'X' if is_alone(pid) => Activity::Down,
             'T' | 't' => Activity::Paused { pid },
             _ => Activity::Running { pid },
         },
         _ => Activity::Down,
     }
+}
+
+/// Whether no thread but the first one is left of a process.
+fn is_alone(pid: i32) -> bool {
+    fs::read_dir(format!("/proc/{pid}/task")).map_or(true, |threads| threads.count() <= 1)
 }
 
 fn recorded(layout: &Layout, node: u16) -> Option<(i32, u64)> {
