@@ -274,7 +274,9 @@ impl Replica {
             let message = Message::ViewChange(Arc::clone(&departure.message));
             self.send(to, message, out);
         }
-        if status.view == self.view {
+        // After a VIEW-CHANGE nothing of the view that was left may leave for the first time, and what is on disk does not
+        // say what has left already. Whoever lacks it gets the blocks, or leaves the view as well.
+        if status.view == self.view && self.departure.is_none() {
             self.answer_votes(from, status, out);
         }
     }
