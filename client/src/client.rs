@@ -14,7 +14,7 @@ use tagma_wire::client_protocol::{
 use tagma_wire::{BindError, ClientConfig, ClientEndpoint};
 use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use crate::error::{QueryError, SubmitError};
 use crate::link::{self, Link, LinkState};
@@ -59,7 +59,8 @@ impl Default for Config {
     }
 }
 
-/// How long replies that nobody needs any more are waited for before they are asked for.
+/// How long replies that nobody needs any more are waited for before they are asked for, and replicas that are to hear
+/// of the end.
 const MOMENT: Duration = Duration::from_millis(50);
 
 /// A client of one network. Clones share its connections, which are closed with the last of them.
@@ -77,6 +78,8 @@ pub(crate) struct Shared {
     pub(crate) links: Vec<Link>,
     pub(crate) queries: Queries,
     tracker: Mutex<Tracker>,
+    /// The state of a connection has changed.
+    pub(crate) link_changed: Notify,
     /// The first wakeup has moved forward.
     earlier: Notify,
     /// A late reply has come in.
@@ -100,6 +103,7 @@ impl Client {
             links: network.replicas().iter().map(|_| Link::default()).collect(),
             queries: Queries::default(),
             tracker: Mutex::new(tracker),
+            link_changed: Notify::new(),
             earlier: Notify::new(),
             late: Notify::new(),
             network,
@@ -126,12 +130,15 @@ impl Client {
     /// over. Gives how many are connected.
     pub async fn connected(&self, count: usize, within: Duration) -> usize {
         let deadline = Instant::now() + within;
-        for link in &self.shared.links {
-            if self.shared.connected() >= count {
+        loop {
+            let changed = self.shared.link_changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            let undecided = self.links().contains(&LinkState::Connecting);
+            let enough = self.shared.connected() >= count;
+            if enough || !undecided || timeout_at(deadline, changed).await.is_err() {
                 break;
             }
-            // The state in the end is counted below, however the wait ended.
-            drop(timeout_at(deadline, link.attempted()).await);
         }
         self.shared.connected()
     }
@@ -288,9 +295,10 @@ impl Client {
         self.shared.tracker().in_flight()
     }
 
-    /// Closes all connections, of all clones, and waits a moment for the replicas to hear of it.
+    /// Closes all connections, of all clones, and gives the replicas a moment to hear of it.
     pub async fn close(&self) {
-        self.shared.endpoint.close("the client is done").await;
+        // The farewell leaves at once; only a replica that is gone would be waited for longer.
+        drop(timeout(MOMENT, self.shared.endpoint.close("the client is done")).await);
     }
 }
 

@@ -88,6 +88,7 @@ pub(crate) async fn run(shared: Arc<Shared>, replica: ReplicaAddress) {
         };
         tracing::debug!(replica = replica.id, %reason, "no connection");
         link.state.send_replace(LinkState::Down(reason));
+        shared.link_changed.notify_waiters();
         // Clients that lost a replica together must not come back together.
         sleep(pause.mul_f64(rand::random_range(0.5..=1.0))).await;
         pause = (pause * 2).min(longest);
@@ -107,6 +108,7 @@ async fn serve(
     link.set_sender(Some(connection.sender()));
     shared.link_up(replica.id);
     link.state.send_replace(LinkState::Up);
+    shared.link_changed.notify_waiters();
     let mut malformed = None;
     while let Some(frame) = connection.recv().await {
         match decode::<ClientResponse>(&frame, MAX_ANSWER_FRAME) {

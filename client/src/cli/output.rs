@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use clap::ValueEnum;
 use comfy_table::Table;
-use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::presets::NOTHING;
 use serde_json::Value;
 use tagma_client::ExitCode;
 
@@ -56,7 +56,7 @@ fn line(to: &mut impl Write, text: &str) -> Result<(), Failure> {
 /// A table with these columns.
 pub(crate) fn table(columns: &[&str]) -> Table {
     let mut table = Table::new();
-    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.load_style(NOTHING);
     table.set_header(columns.to_vec());
     table
 }
