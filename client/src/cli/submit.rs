@@ -193,7 +193,14 @@ pub(crate) async fn transfer(args: &TransferArgs, context: Context) -> Result<Ex
         client.close().await;
         return exit;
     }
-    let end = conclude(&client, &signed, left).await?;
+    let end = match conclude(&client, &signed, left).await {
+        Ok(end) => end,
+        Err(failure) => {
+            // It never left, so that there is nothing to find out.
+            context.pending.remove(&hash)?;
+            return Err(failure);
+        }
+    };
     settle(&context, &hash, &end)?;
     context
         .format
