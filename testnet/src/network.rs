@@ -29,6 +29,9 @@ const ENDING: Duration = Duration::from_secs(2);
 /// How long a killed process may take to be gone.
 const GONE: Duration = Duration::from_secs(10);
 
+/// What replicas say of themselves, by number.
+pub type Statuses = Vec<(u16, Result<StatusReport, Error>)>;
+
 /// A network in its directory. With [`Lifetime::WithParent`] its processes end with this value.
 pub struct Network {
     layout: Layout,
@@ -335,29 +338,25 @@ impl Network {
         }
     }
 
-    /// The status of every replica that answers.
-    ///
-    /// # Errors
-    /// If no socket can be had. A replica that does not answer has its error in the list.
-    pub async fn statuses(&self) -> Result<Vec<(u16, Result<StatusReport, Error>)>, Error> {
-        let observer = Observer::new(&self.genesis)?;
+    /// What every replica says of itself; one that does not answer has its error in the list.
+    pub async fn statuses(&self, observer: &Observer) -> Statuses {
         let mut statuses = Vec::new();
         for node in self.nodes() {
-            // A replica without a process cannot answer, and waiting for it takes long.
-            let status = match process::activity(&self.layout, node) {
-                Activity::Running { .. } => observer.status(node).await,
-                Activity::Paused { .. } => Err(Error::NoAnswer {
+            let status = observer.status(node).await.map_err(|error| {
+                // Often the reason is known better here.
+                let reason = match process::activity(&self.layout, node) {
+                    Activity::Running { .. } => return error,
+                    Activity::Paused { .. } => "paused",
+                    Activity::Down => "down",
+                };
+                Error::NoAnswer {
                     node,
-                    reason: "it is paused".to_owned(),
-                }),
-                Activity::Down => Err(Error::NoAnswer {
-                    node,
-                    reason: "it has no process".to_owned(),
-                }),
-            };
+                    reason: reason.to_owned(),
+                }
+            });
             statuses.push((node, status));
         }
-        Ok(statuses)
+        statuses
     }
 
     /// The primary of the highest view that a replica is in, by the word of the replicas that answer.
@@ -365,7 +364,7 @@ impl Network {
     /// # Errors
     /// [`Error::Degraded`] if none answers.
     pub async fn primary(&self) -> Result<u16, Error> {
-        let statuses = self.statuses().await?;
+        let statuses = self.statuses(&Observer::new(&self.genesis)?).await;
         let highest = statuses
             .into_iter()
             .filter_map(|(_, status)| status.ok())

@@ -15,7 +15,7 @@ use tagma_ledger::{BlockHeader, Genesis};
 use tagma_wire::client_protocol::{BlockReport, StatusReport};
 
 use crate::error::Error;
-use crate::network::Network;
+use crate::network::{Network, Statuses};
 use crate::observe::Observer;
 use tally::{Holding, Tally};
 
@@ -145,22 +145,23 @@ impl fmt::Display for Report {
 /// # Errors
 /// If no replica answers, or no socket can be had. What the check finds is in the report.
 pub async fn check(network: &Network, patience: Duration) -> Result<Report, Error> {
+    let observer = Observer::new(network.genesis())?;
     let deadline = Instant::now() + patience;
     let statuses = loop {
-        let statuses = network.statuses().await?;
+        let statuses = network.statuses(&observer).await;
         if are_equal(&statuses) || Instant::now() >= deadline {
             break statuses;
         }
         tokio::time::sleep(POLL).await;
     };
-    let mut checker = Checker::new(network.genesis(), statuses)?;
+    let mut checker = Checker::new(network.genesis(), observer, statuses)?;
     checker.compare_chains().await?;
     checker.compare_state_roots();
     checker.compare_accounts().await?;
     Ok(checker.report)
 }
 
-fn are_equal(statuses: &[(u16, Result<StatusReport, Error>)]) -> bool {
+fn are_equal(statuses: &Statuses) -> bool {
     let tips = statuses
         .iter()
         .map(|(_, status)| status.as_ref().ok().map(|status| (status.executed, status.tip)));
@@ -180,7 +181,7 @@ struct Checker<'a> {
 }
 
 impl<'a> Checker<'a> {
-    fn new(genesis: &'a Genesis, statuses: Vec<(u16, Result<StatusReport, Error>)>) -> Result<Self, Error> {
+    fn new(genesis: &'a Genesis, observer: Observer, statuses: Statuses) -> Result<Self, Error> {
         let tally = Tally::new(genesis);
         let mut gaps = Vec::new();
         let mut answering = Vec::new();
@@ -217,7 +218,7 @@ impl<'a> Checker<'a> {
         }
         Ok(Self {
             genesis,
-            observer: Observer::new(genesis)?,
+            observer,
             report: Report {
                 chain: genesis.chain_id(),
                 replicas,

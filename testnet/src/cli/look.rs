@@ -11,7 +11,8 @@ use tagma_wire::client_protocol::StatusReport;
 use super::{Format, NodeName, block_on, resolve};
 use crate::check::{Report, Verdict};
 use crate::error::Error;
-use crate::network::Network;
+use crate::network::{Network, Statuses};
+use crate::observe::Observer;
 use crate::process::Activity;
 
 /// Between two looks at something that changes.
@@ -71,7 +72,7 @@ pub(super) fn ps(network: &mut Network, format: Format) -> Result<(), Error> {
 
 pub(super) fn status(network: &Network, format: Format, watch: bool) -> Result<(), Error> {
     loop {
-        let statuses = block_on(network.statuses())?;
+        let statuses = block_on(async { Ok(network.statuses(&Observer::new(network.genesis())?).await) })?;
         match format {
             Format::Table => {
                 if watch {
@@ -94,7 +95,7 @@ pub(super) fn status(network: &Network, format: Format, watch: bool) -> Result<(
 
 /// What every node says of itself, as a table; unreachable ones with their error.
 #[must_use]
-pub(crate) fn status_table(statuses: &[(u16, Result<StatusReport, Error>)]) -> Table {
+pub(crate) fn status_table(statuses: &Statuses) -> Table {
     let mut rows = table(&[
         "node",
         "standing",
@@ -128,6 +129,9 @@ pub(crate) fn status_table(statuses: &[(u16, Result<StatusReport, Error>)]) -> T
                     format!("{connected}/{}", status.connected.len()),
                     format!("{} s", status.uptime_ms / 1000),
                 ]);
+            }
+            Err(Error::NoAnswer { reason, .. }) => {
+                rows.add_row([format!("n{node}"), reason.clone()]);
             }
             Err(error) => {
                 rows.add_row([format!("n{node}"), error.to_string()]);

@@ -42,9 +42,8 @@ pub(super) async fn tell(programs: Programs) -> Result<(), Error> {
     story.kill(primary)?;
     let paid = story.pay("carol", "alice", 5).await?;
     let after = story.highest_view().await?;
-    story
-        .narrator
-        .show(&status_table(&story.network.statuses().await?).to_string());
+    let statuses = story.network.statuses(&story.observer).await;
+    story.narrator.show(&status_table(&statuses).to_string());
     story.narrator.tell(&format!(
         "committed after n{primary} was replaced: view {before} → {after}, primary n{}",
         after % 4
@@ -67,6 +66,7 @@ pub(super) async fn tell(programs: Programs) -> Result<(), Error> {
 struct Story {
     narrator: Narrator,
     network: Network,
+    observer: Observer,
     payer: Payer,
     /// What the payments of this story must have left in each account.
     expected: BTreeMap<&'static str, u64>,
@@ -99,11 +99,11 @@ impl Story {
             "{} own {INITIAL_BALANCE} each",
             ACCOUNT_NAMES.join(", ")
         ));
-        let payer = Payer::new(&network)?;
         Ok(Self {
             narrator,
+            observer: Observer::new(network.genesis())?,
+            payer: Payer::new(&network)?,
             network,
-            payer,
             expected: ACCOUNT_NAMES
                 .iter()
                 .map(|name| (*name, INITIAL_BALANCE))
@@ -177,7 +177,7 @@ impl Story {
     }
 
     async fn highest_view(&self) -> Result<u64, Error> {
-        let statuses = self.network.statuses().await?;
+        let statuses = self.network.statuses(&self.observer).await;
         let views = statuses
             .into_iter()
             .filter_map(|(_, status)| Some(status.ok()?.view));

@@ -1,75 +1,14 @@
 //! A replica that tells clients a wrong result is outvoted and named.
 
-use std::sync::Arc;
-
-use bytes::Bytes;
-use tagma_crypto::encode::{decode, encode};
-use tagma_crypto::{Digest, SecretKey};
 use tagma_ledger::Outcome;
-use tagma_testnet::Network;
 use tagma_testnet::plan::INITIAL_BALANCE;
-use tagma_wire::client_protocol::{ClientRequest, ClientResponse, MAX_CLIENT_FRAME, Reply};
-use tagma_wire::{ClientEvent, ClientEvents, ClientListener, ClientListenerConfig, Identity, WireCounters};
+use tagma_wire::client_protocol::{ClientRequest, ClientResponse, Reply};
 
-use tokio::runtime::Runtime;
-
-use crate::support::{PATIENCE, Running, runtime, words};
+use crate::impostor::Impostor;
+use crate::support::{Running, words};
 
 /// What the liar says of every request.
 const LIE: Outcome = Outcome::InsufficientFunds { balance: 7 };
-
-/// Answers clients in the name of a replica, with its key: every request failed.
-struct Liar(Runtime);
-
-impl Liar {
-    fn start(network: &Network, node: u16) -> Self {
-        let genesis = network.genesis();
-        let chain = genesis.chain_id();
-        let listen = genesis.replica(node).unwrap().client_address.parse().unwrap();
-        let identity = Identity {
-            id: node.into(),
-            network_secret: SecretKey::load(&network.layout().network_key(node)).unwrap(),
-            chain,
-        };
-        let runtime = runtime();
-        {
-            let _context = runtime.enter();
-            let config = ClientListenerConfig::new(listen);
-            let counters = Arc::new(WireCounters::new([]));
-            let (listener, events) = ClientListener::bind(config, &identity, counters).unwrap();
-            runtime.spawn(lie(chain, listener, events));
-        }
-        Self(runtime)
-    }
-
-    /// Returns once the port is free again.
-    fn stop(self) {
-        self.0.shutdown_timeout(PATIENCE);
-    }
-}
-
-async fn lie(chain: Digest, listener: ClientListener, mut events: ClientEvents) {
-    while let Some(event) = events.recv().await {
-        let ClientEvent::Frame {
-            connection, payload, ..
-        } = event
-        else {
-            continue;
-        };
-        let Ok(ClientRequest::Submit(request)) = decode(&payload, MAX_CLIENT_FRAME) else {
-            continue;
-        };
-        let reply = ClientResponse::Reply(Reply {
-            request: request.digest(&chain),
-            outcome: LIE,
-            height: 1,
-            header: None,
-            view: 0,
-        });
-        // A client that has gone needs no lie.
-        let _ = listener.reply(connection, Bytes::from(encode(&reply)));
-    }
-}
 
 #[test]
 fn a_replica_that_replies_wrongly_is_outvoted_and_named() {
@@ -77,7 +16,17 @@ fn a_replica_that_replies_wrongly_is_outvoted_and_named() {
     // The primary, so that clients ask it first: it lies to them, and to its fellows it seems dead.
     let liar = net.primary();
     net.kill(liar);
-    let lying = Liar::start(&net.network, liar);
+    let chain = net.network.genesis().chain_id();
+    let lying = Impostor::start(&net.network, liar, move |request| match request {
+        ClientRequest::Submit(request) => Some(ClientResponse::Reply(Reply {
+            request: request.digest(&chain),
+            outcome: LIE,
+            height: 1,
+            header: None,
+            view: 0,
+        })),
+        _ => None,
+    });
     let paid = net.pay("alice", "bob", 5);
     assert_eq!(paid.outcome, Outcome::Transferred);
     assert_eq!(paid.liars, [liar]);
@@ -86,8 +35,14 @@ fn a_replica_that_replies_wrongly_is_outvoted_and_named() {
         "{paid:?}"
     );
 
+    // The command pays as well, and says who lied.
     let output = net.tagma(&["transfer", "alice", "bob", "6", "--timeout", "60s"]);
     assert!(output.status.success(), "{}", words(&output));
+    assert!(
+        words(&output).contains(&format!("n{liar} replied something else")),
+        "{}",
+        words(&output)
+    );
     lying.stop();
 
     net.network.start(liar).unwrap();

@@ -10,7 +10,9 @@
 )]
 
 mod crashes;
+mod divergence;
 mod foreground;
+mod impostor;
 mod liar;
 mod load;
 mod messages;

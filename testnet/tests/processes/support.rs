@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use nix::fcntl::{Flock, FlockArg};
 use tagma_testnet::check::{self, Report};
 use tagma_testnet::network::READY;
+use tagma_testnet::observe::Observer;
 use tagma_testnet::payments::{Paid, Payer};
 use tagma_testnet::process::Programs;
 use tagma_testnet::{Layout, Network};
@@ -111,7 +112,10 @@ impl Running {
 
     /// The highest view any replica is in.
     pub(crate) fn view(&self) -> u64 {
-        let statuses = self.runtime.block_on(self.network.statuses()).unwrap();
+        let statuses = self.runtime.block_on(async {
+            let observer = Observer::new(self.network.genesis()).unwrap();
+            self.network.statuses(&observer).await
+        });
         statuses
             .into_iter()
             .filter_map(|(_, status)| Some(status.ok()?.view))
