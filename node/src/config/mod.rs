@@ -97,11 +97,13 @@ impl Default for Consensus {
     }
 }
 
-impl From<&Consensus> for Tuning {
-    fn from(consensus: &Consensus) -> Self {
-        Self {
+impl Consensus {
+    /// The protocol's tuning on a chain with this window: more batches than it holds are never in flight.
+    pub fn tuning(&self, window: u64) -> Tuning {
+        let consensus = self;
+        Tuning {
             batch_max_delay: consensus.batch_max_delay.0,
-            max_in_flight: consensus.max_in_flight,
+            max_in_flight: consensus.max_in_flight.min(window),
             request_timeout: consensus.request_timeout.0,
             view_change_timeout_max: consensus.view_change_timeout_max.0,
             status_interval: consensus.status_interval.0,
@@ -226,14 +228,8 @@ impl Config {
                 "must not be shorter than consensus.request_timeout",
             ));
         }
-        if consensus.max_in_flight == 0 || consensus.max_in_flight > genesis.parameters.window {
-            return Err(ConfigError::value(
-                "consensus.max_in_flight",
-                format!(
-                    "must be from 1 to the window of genesis, {}",
-                    genesis.parameters.window
-                ),
-            ));
+        if consensus.max_in_flight == 0 {
+            return Err(ConfigError::value("consensus.max_in_flight", "must not be zero"));
         }
         if consensus.forward_room == 0 || consensus.fetch_blocks == 0 {
             let key = if consensus.forward_room == 0 {

@@ -19,21 +19,22 @@
 //! - questions of peers by a fixed number for each, above which they are dropped and counted.
 
 mod admission;
+mod beside;
 mod clock;
 mod execution;
 mod fatal;
 mod mesh;
 mod node;
 mod reader;
+mod setup;
 mod shared;
 mod sync;
 mod turn;
 mod verification;
 
 pub use clock::Clock;
-pub use node::{
-    Node, NodeSetup, check_chain, create_store, load_genesis, lock_failure, store_failure, tables,
-};
+pub use node::Node;
+pub use setup::{NodeSetup, check_chain, create_store, load_genesis, lock_failure, store_failure, tables};
 pub use shared::{Published, Shared, stored_block};
 
 use tagma_wire::FramePermit;

@@ -116,6 +116,11 @@ impl Shared {
         Arc::clone(&self.published.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
+    /// Which replica this is.
+    pub fn me(&self) -> ReplicaId {
+        self.me
+    }
+
     /// The chain's genesis.
     pub fn genesis(&self) -> &Genesis {
         &self.genesis
