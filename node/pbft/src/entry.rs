@@ -98,6 +98,11 @@ impl Replica {
             self.on_own_new_view(&message, out);
             return;
         }
+        if self.standing == Standing::Starting {
+            // First it has to be known that nothing was forgotten: to enter a view would hide that it was in there
+            // before. The NEW-VIEW comes again in answer to STATUS.
+            return;
+        }
         if view == self.view {
             // Installed already: only a second, different one is worth a look.
             if let Some(held) = self.new_view.clone()
@@ -181,23 +186,29 @@ impl Replica {
         }
         out.events.push(Event::ViewEntered { view });
         self.choices = decision.choices.iter().copied().collect();
-        if let Some(stable) = decision.stable {
-            self.on_stable(stable, out);
-        }
-        self.proposed = decision.max_s.max(self.stable_seq());
         // What an earlier NEW-VIEW chose and nobody prepared here is nobody's to complete any more.
         let log = &self.log;
         self.awaited
             .retain(|seq, _| log.get(*seq).is_some_and(|slot| slot.prepared.is_some()));
-        self.adopt_choices(&message, out);
+        // Before anything else can look at what the primary may have proposed ahead of its NEW-VIEW.
+        let contradicted = self.adopt_choices(&message, out);
+        if let Some(stable) = decision.stable {
+            self.on_stable(stable, out);
+        }
+        self.proposed = decision.max_s.max(self.stable_seq());
         self.requeue_pending();
         self.start_watch();
         self.forward_pending(out);
         self.reconsider_all(out);
+        if contradicted {
+            self.leave_view(ViewChangeReason::FaultyPrimary, out);
+        }
     }
 
-    /// Takes the PRE-PREPAREs of O as if they had been received one by one.
-    fn adopt_choices(&mut self, message: &NewView, out: &mut Outputs) {
+    /// Takes the PRE-PREPAREs of O as if they had been received one by one. Says whether the primary had sent others
+    /// for its view before.
+    fn adopt_choices(&mut self, message: &NewView, out: &mut Outputs) -> bool {
+        let mut contradicted = false;
         let primary = self.quorum.primary(self.view);
         let entries: Vec<(SeqNum, Digest)> =
             self.choices.iter().map(|(seq, digest)| (*seq, *digest)).collect();
@@ -206,7 +217,7 @@ impl Replica {
                 continue;
             }
             if self.contradicts_history(seq, &digest, out) {
-                return;
+                return false;
             }
             let vote = Vote {
                 phase: Phase::PrePrepare,
@@ -237,37 +248,27 @@ impl Replica {
             if let Some(held) = held.filter(|held| held.digest != digest) {
                 // The primary had sent a PRE-PREPARE for its new view that its NEW-VIEW contradicts.
                 self.accuse(Evidence::ConflictingVotes(held, vote), out);
+                contradicted = true;
             }
         }
+        contradicted
     }
 
-    /// The primary signed `vote` although its own NEW-VIEW holds another digest for the same (v, n).
-    pub(crate) fn accuse_against_new_view(
-        &mut self,
-        seq: SeqNum,
-        chosen: Digest,
-        vote: Vote,
-        out: &mut Outputs,
-    ) {
-        // Choices at or below h are forgotten; the entries of O are all still there, from min_s + 1 on.
-        let signature = self.new_view.as_ref().and_then(|message| {
-            let stable = message
-                .view_changes
-                .iter()
-                .map(|view_change| view_change.stable_seq());
-            let min_s = stable.max().unwrap_or(SeqNum::ZERO);
-            let position = usize::try_from(seq.prev().above(min_s)).ok()?;
-            message.proposals.get(position).map(|proposal| proposal.signature)
-        });
-        if let Some(signature) = signature {
-            let honest = Vote {
-                digest: chosen,
-                signature,
-                ..vote.clone()
-            };
-            self.accuse(Evidence::ConflictingVotes(honest, vote), out);
-        }
-        self.leave_view(ViewChangeReason::FaultyPrimary, out);
+    /// Who signed the certificate for which V of the present view chose this digest: they hold its body.
+    pub(crate) fn certificate_signers(&self, seq: SeqNum, digest: &Digest) -> BTreeSet<ReplicaId> {
+        let view_changes = self
+            .new_view
+            .iter()
+            .flat_map(|message| message.view_changes.iter());
+        let certificates = view_changes.flat_map(|view_change| view_change.prepared.iter());
+        certificates
+            .filter(|certificate| certificate.seq == seq && certificate.digest == *digest)
+            .flat_map(|certificate| {
+                let primary = self.quorum.primary(certificate.view);
+                let backups = certificate.prepares.iter().map(|endorsement| endorsement.sender);
+                backups.chain([primary])
+            })
+            .collect()
     }
 
     /// Pending requests are to be proposed in the new view, but for those its choices hold already.
@@ -294,11 +295,7 @@ impl Replica {
         if primary != self.id() {
             // More than a batch holds would be refused whole by every receiver.
             let parameters = &self.config.parameters;
-            let room = self
-                .config
-                .tuning
-                .forward_room
-                .min(parameters.max_batch_requests);
+            let room = self.config.tuning.forward_room.min(parameters.max_batch_requests);
             let requests = self
                 .pool
                 .forwardable(room, self.config.parameters.max_batch_bytes);

@@ -11,13 +11,15 @@ use crate::certificate::CommitCertificate;
 use crate::error::{BatchFault, Rejection};
 use crate::io::{Outputs, Recipient};
 use crate::message::{Kind, Message};
+use crate::peer::Peer;
 use crate::replica::Replica;
 use crate::timer::Timer;
 use crate::types::{ReplicaId, SeqNum, Time};
 
 #[derive(Clone, Debug)]
 struct WantedBody {
-    seq: SeqNum,
+    /// Every sequence number that waits for it.
+    seqs: BTreeSet<SeqNum>,
     sources: BTreeSet<ReplicaId>,
     asked: ReplicaId,
     at: Time,
@@ -57,6 +59,7 @@ impl Replica {
     ) {
         sources.remove(&self.id());
         if let Some(wanted) = self.fetcher.bodies.get_mut(&digest) {
+            wanted.seqs.insert(seq);
             wanted.sources.append(&mut sources);
             return;
         }
@@ -68,7 +71,7 @@ impl Replica {
             return;
         };
         let wanted = WantedBody {
-            seq,
+            seqs: [seq].into(),
             sources,
             asked,
             at: self.now.clock,
@@ -102,10 +105,17 @@ impl Replica {
             self.reject(from, Kind::Body, Rejection::Unsolicited, out);
             return;
         };
-        let seq = wanted.seq;
+        for seq in wanted.seqs {
+            self.take_body(seq, body, fault.as_ref(), out);
+        }
+    }
+
+    /// A body that `seq` waits for is here.
+    fn take_body(&mut self, seq: SeqNum, body: &Arc<Body>, fault: Option<&BatchFault>, out: &mut Outputs) {
         if seq <= self.log.collected() {
             return;
         }
+        let digest = body.digest();
         let slot = self.log.slot(seq);
         let proposal = slot
             .proposals
@@ -114,9 +124,9 @@ impl Replica {
             .cloned();
         let certified = self.choices.get(&seq) == Some(&digest)
             || slot
-                .commit_certificate(seq, self.quorum)
-                .is_some_and(|certificate| certificate.digest == digest);
-        if let (Some(_), false) = (&fault, certified) {
+                .commit_certificates(seq, self.quorum)
+                .any(|certificate| certificate.digest == digest);
+        if fault.is_some() && !certified {
             // Nobody but the primary has vouched for it: it signed a bad batch.
             if let Some(vote) = proposal {
                 self.on_faulty_batch(vote, body.batch().clone(), out);
@@ -126,6 +136,17 @@ impl Replica {
         slot.offered = Some(Arc::clone(body));
         self.consider(seq, out);
         self.progress(seq, out);
+    }
+
+    /// Whether this peer was asked for blocks from here on and had none to give, not long ago. It is forgotten only when
+    /// everybody has had a turn, or one who never answers would hide from us that nobody has them.
+    fn lacks_blocks(&self, peer: &Peer, from: SeqNum) -> bool {
+        let tuning = &self.config.tuning;
+        let memory = tuning
+            .fetch_timeout
+            .saturating_mul(u32::from(self.quorum.replicas()));
+        peer.lacks_block
+            .is_some_and(|(lacks, at)| lacks >= from && self.now.clock.since(at) < memory)
     }
 
     /// Asks for the next blocks if somebody is known to be ahead.
@@ -139,9 +160,7 @@ impl Replica {
             .peers
             .iter()
             .filter(|(id, peer)| {
-                **id != self.id()
-                    && peer.executed > self.dispatched
-                    && peer.lacks_block.is_none_or(|lacks| lacks < from)
+                **id != self.id() && peer.executed > self.dispatched && !self.lacks_blocks(peer, from)
             })
             .map(|(id, _)| *id)
             .collect();
@@ -173,7 +192,7 @@ impl Replica {
         let lacking = self
             .peers
             .values()
-            .filter(|peer| peer.lacks_block.is_some_and(|lacks| lacks >= from))
+            .filter(|peer| self.lacks_blocks(peer, from))
             .count();
         // f + 1 who do not have it include a correct one; a liar alone cannot force a transfer.
         if lacking >= self.quorum.weak() && self.dispatched == self.executed {
@@ -199,7 +218,7 @@ impl Replica {
         };
         self.fetcher.blocks = None;
         if blocks.is_empty() {
-            self.peers.entry(from).or_default().lacks_block = Some(wanted.from);
+            self.peers.entry(from).or_default().lacks_block = Some((wanted.from, self.now.clock));
             self.fetch_blocks_if_behind(out);
             return;
         }
@@ -221,35 +240,51 @@ impl Replica {
         }
     }
 
+    /// Whether the body is still of use: for a proposal of the present view, or for a batch that is certified.
+    fn waits_for_body(&self, seq: SeqNum, digest: &Digest) -> bool {
+        self.log.get(seq).is_some_and(|slot| {
+            let proposed = slot.proposals.get(&self.view);
+            let open = !slot.accepted.contains_key(&self.view) && seq > self.stable_seq();
+            let certified = || {
+                slot.commit_certificates(seq, self.quorum)
+                    .any(|one| one.digest == *digest)
+            };
+            (open && proposed.is_some_and(|vote| vote.digest == *digest))
+                || (slot.committed.is_none() && certified())
+        })
+    }
+
     /// Asks others for what did not come in time.
     pub(crate) fn on_fetch_timer(&mut self, out: &mut Outputs) {
         let (now, timeout) = (self.now.clock, self.config.tuning.fetch_timeout);
         let mut ask = Vec::new();
-        let collected = self.log.collected();
-        self.fetcher.bodies.retain(|_, wanted| wanted.seq > collected);
+        let mut wanted_bodies = core::mem::take(&mut self.fetcher.bodies);
+        wanted_bodies.retain(|digest, wanted| {
+            wanted.seqs.retain(|seq| self.waits_for_body(*seq, digest));
+            !wanted.seqs.is_empty()
+        });
+        self.fetcher.bodies = wanted_bodies;
         for (digest, wanted) in &mut self.fetcher.bodies {
             if now.since(wanted.at) >= timeout
                 && let Some(next) = after(&wanted.sources, Some(wanted.asked))
             {
                 (wanted.asked, wanted.at) = (next, now);
-                ask.push((
-                    next,
-                    Message::FetchBody {
-                        seq: wanted.seq,
-                        digest: *digest,
-                    },
-                ));
+                ask.extend(wanted.seqs.first().map(|seq| {
+                    let (seq, digest) = (*seq, *digest);
+                    (next, Message::FetchBody { seq, digest })
+                }));
             }
         }
         for (source, message) in ask {
             self.send(Recipient::One(source), message, out);
         }
-        if self
+        if let Some(wanted) = self
             .fetcher
             .blocks
-            .is_some_and(|wanted| now.since(wanted.at) >= timeout)
+            .filter(|wanted| now.since(wanted.at) >= timeout)
         {
             self.fetcher.blocks = None;
+            self.peers.entry(wanted.asked).or_default().lacks_block = Some((wanted.from, now));
             self.fetch_blocks_if_behind(out);
         }
         if !self.fetcher.bodies.is_empty() || self.fetcher.blocks.is_some() {

@@ -17,8 +17,8 @@ pub(crate) struct Peer {
     pub(crate) void_new_view: Option<View>,
     /// The last it has executed, as it says.
     pub(crate) executed: SeqNum,
-    /// Blocks from here on it did not have when asked.
-    pub(crate) lacks_block: Option<SeqNum>,
+    /// Blocks from here on it did not have, or did not give, when asked at that time.
+    pub(crate) lacks_block: Option<(SeqNum, Time)>,
     /// When it was last told what it has signed.
     pub(crate) reminded: Option<Time>,
     /// When its STATUS was answered last.
@@ -29,11 +29,18 @@ impl Replica {
     /// Remembers the highest votes of each replica, so that it can be reminded of them if it forgets.
     pub(crate) fn note_signed(&mut self, vote: &Vote) {
         debug_assert!(vote.phase == Phase::PrePrepare || vote.sender != self.id());
+        // Among votes of one view and number a COMMIT tells most.
+        let by_view = |vote: &Vote| (vote.view, vote.seq, vote.phase);
+        let by_seq = |vote: &Vote| (vote.seq, vote.view, vote.phase);
         let signed = &mut self.peers.entry(vote.sender).or_default().signed;
-        if signed.view.as_ref().is_none_or(|held| held.view < vote.view) {
+        if signed
+            .view
+            .as_ref()
+            .is_none_or(|held| by_view(held) < by_view(vote))
+        {
             signed.view = Some(vote.clone());
         }
-        if signed.seq.as_ref().is_none_or(|held| held.seq < vote.seq) {
+        if signed.seq.as_ref().is_none_or(|held| by_seq(held) < by_seq(vote)) {
             signed.seq = Some(vote.clone());
         }
     }

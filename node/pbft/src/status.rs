@@ -96,7 +96,6 @@ impl Replica {
     pub(crate) fn on_status(&mut self, from: ReplicaId, status: Status, out: &mut Outputs) {
         let peer = self.peers.entry(from).or_default();
         peer.executed = status.executed;
-        peer.lacks_block = None;
         if self.standing == Standing::Starting {
             self.on_status_while_starting(from, &status, out);
         }
@@ -126,16 +125,10 @@ impl Replica {
     /// have signed. More than its log holds means that the log is not the one that was written under this key.
     fn on_status_while_starting(&mut self, from: ReplicaId, status: &Status, out: &mut Outputs) {
         let Some(yours) = &status.yours else { return };
-        let forgotten_view = yours.view.as_ref().is_some_and(|vote| vote.view > self.view);
-        let forgotten_seq = yours.seq.as_ref().is_some_and(|vote| {
-            let known = self
-                .log
-                .get(vote.seq)
-                .and_then(|slot| slot.signed.get(&vote.view));
-            vote.seq > self.stable_seq() && known != Some(&vote.digest)
-        });
+        let mut votes = [&yours.view, &yours.seq].into_iter().flatten();
+        let forgotten_vote = votes.any(|vote| vote.view > self.view || self.has_forgotten(vote));
         let forgotten_target = yours.target.is_some_and(|signed| signed.target > self.target());
-        if forgotten_view || forgotten_seq || forgotten_target {
+        if forgotten_vote || forgotten_target {
             self.become_learner(out);
             return;
         }
@@ -143,6 +136,17 @@ impl Replica {
         if self.heard.len() >= self.quorum.prepares() {
             self.begin(out);
         }
+    }
+
+    /// Whether the log lacks what this vote of its own promised: (v, n) → d, and with a COMMIT the certificate for it.
+    fn has_forgotten(&self, vote: &Vote) -> bool {
+        let slot = self.log.get(vote.seq);
+        let signed = slot.and_then(|slot| slot.signed.get(&vote.view));
+        let prepared = slot.and_then(|slot| slot.prepared.as_ref());
+        let promised = signed == Some(&vote.digest)
+            && (vote.phase != Phase::Commit
+                || prepared.is_some_and(|certificate| certificate.view >= vote.view));
+        vote.seq > self.stable_seq() && !promised
     }
 
     pub(crate) fn become_learner(&mut self, out: &mut Outputs) {
