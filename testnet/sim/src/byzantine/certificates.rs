@@ -1,0 +1,78 @@
+//! VIEW-CHANGEs that hide certificates, or hold forged ones: a vote moved to another digest, signers repeated, a view raised
+//! (VC6). What it really signed of others stays valid, so only its own part is new.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use tagma_pbft::certificate::PreparedCertificate;
+use tagma_pbft::message::ViewChange;
+use tagma_pbft::{Message, ReplicaId, View};
+
+use super::{Behaviour, Forge, unchanged};
+
+#[derive(Debug, Default)]
+pub(super) struct ForgedCertificates {
+    /// One lie for each target, told to all alike.
+    told: BTreeMap<View, Arc<Message>>,
+}
+
+fn forge_one(forge: &mut Forge<'_>, entry: &mut PreparedCertificate) {
+    match forge.rng.below(4) {
+        0 => entry.digest = forge.invented(),
+        1 => {
+            let mut prepares = entry.prepares.clone().into_vec();
+            if let (Some(first), Some(last)) = (prepares.first().cloned(), prepares.last_mut()) {
+                *last = first;
+            }
+            entry.prepares = prepares.into();
+        }
+        2 => entry.view = entry.view.next(),
+        _ => entry.digest = forge.null,
+    }
+}
+
+impl ForgedCertificates {
+    fn lie(forge: &mut Forge<'_>, change: &ViewChange) -> ViewChange {
+        let mut prepared = change.prepared.clone().into_vec();
+        let mut stable = change.stable.clone();
+        match forge.rng.below(4) {
+            0 => prepared.clear(),
+            1 => {
+                prepared.pop();
+            }
+            2 => {
+                if let Some(stable) = &mut stable {
+                    stable.header = forge.invented();
+                }
+            }
+            _ => {
+                let place = forge.rng.index(prepared.len());
+                if let Some(entry) = prepared.get_mut(place) {
+                    forge_one(forge, entry);
+                }
+            }
+        }
+        ViewChange::sign(change.target, stable, prepared, forge.id, &forge.ring.chain, forge.key)
+    }
+}
+
+impl Behaviour for ForgedCertificates {
+    fn name(&self) -> &'static str {
+        "byzantine: forged certificates"
+    }
+
+    fn send(&mut self, forge: &mut Forge<'_>, _to: ReplicaId, message: &Arc<Message>) -> Vec<Arc<Message>> {
+        let Message::ViewChange(change) = &**message else { return unchanged(message) };
+        if change.sender != forge.id {
+            return unchanged(message);
+        }
+        if self.told.len() > 100 {
+            self.told.clear();
+        }
+        let lie = self
+            .told
+            .entry(change.target)
+            .or_insert_with(|| Arc::new(Message::ViewChange(Arc::new(Self::lie(forge, change)))));
+        vec![Arc::clone(lie)]
+    }
+}

@@ -1,0 +1,77 @@
+//! NEW-VIEWs whose O omits, swaps, nulls or adds an entry, or whose V is doctored (VC7), and NEW-VIEWs of views that are
+//! another's (VC8).
+
+use std::sync::Arc;
+
+use tagma_pbft::message::{NewView, Phase, Reproposal};
+use tagma_pbft::{Message, ReplicaId, SeqNum};
+
+use super::{Behaviour, Forge, unchanged};
+
+#[derive(Debug)]
+pub(super) struct FakeNewViews;
+
+fn fake(forge: &mut Forge<'_>, message: &NewView) -> NewView {
+    let mut fake = message.clone();
+    let mut proposals = message.proposals.clone().into_vec();
+    let mut view_changes = message.view_changes.clone().into_vec();
+    let stable = message.view_changes.iter().map(|change| change.stable_seq());
+    let min_s = stable.max().unwrap_or(SeqNum::ZERO);
+    let place = forge.rng.index(proposals.len());
+    let seq = min_s.plus(place as u64 + 1);
+    match forge.rng.below(6) {
+        0 => {
+            proposals.pop();
+        }
+        1 => {
+            let digest = forge.null;
+            let signature = forge.vote(Phase::PrePrepare, message.view, seq, digest).signature;
+            if let Some(entry) = proposals.get_mut(place) {
+                *entry = Reproposal { digest, signature };
+            }
+        }
+        2 => {
+            let digest = forge.invented();
+            let signature = forge.vote(Phase::PrePrepare, message.view, seq, digest).signature;
+            if let Some(entry) = proposals.get_mut(place) {
+                *entry = Reproposal { digest, signature };
+            }
+        }
+        3 => {
+            let next = min_s.plus(proposals.len() as u64 + 1);
+            let digest = forge.null;
+            let signature = forge.vote(Phase::PrePrepare, message.view, next, digest).signature;
+            proposals.push(Reproposal { digest, signature });
+        }
+        4 => {
+            // One that it strips of its certificates: the signature does not hold any more.
+            if let Some(change) = view_changes.first_mut() {
+                let mut stripped = (**change).clone();
+                stripped.prepared = Vec::new().into();
+                *change = Arc::new(stripped);
+            }
+        }
+        _ => {
+            view_changes.pop();
+        }
+    }
+    fake.proposals = proposals.into();
+    fake.view_changes = view_changes.into();
+    forge.sign_new_view(&mut fake);
+    fake
+}
+
+impl Behaviour for FakeNewViews {
+    fn name(&self) -> &'static str {
+        "byzantine: fake NEW-VIEW"
+    }
+
+    fn send(&mut self, forge: &mut Forge<'_>, _to: ReplicaId, message: &Arc<Message>) -> Vec<Arc<Message>> {
+        let Message::NewView(held) = &**message else { return unchanged(message) };
+        let mut fakes = vec![Arc::new(Message::NewView(Arc::new(fake(forge, held))))];
+        if forge.rng.permille(500) {
+            fakes.push(Arc::clone(message));
+        }
+        fakes
+    }
+}

@@ -1,0 +1,62 @@
+//! Wrong answers to whoever is behind: parts of a state that do not check out or are not there (CP5), other bodies, blocks with
+//! too few signers or none (CP11), proposals with swapped bodies.
+
+use std::sync::Arc;
+
+use tagma_pbft::{Message, ReplicaId};
+
+use super::{Behaviour, Forge, unchanged};
+
+#[derive(Debug)]
+pub(super) struct WrongAnswers;
+
+impl Behaviour for WrongAnswers {
+    fn name(&self) -> &'static str {
+        "byzantine: wrong answers"
+    }
+
+    fn send(&mut self, forge: &mut Forge<'_>, _to: ReplicaId, message: &Arc<Message>) -> Vec<Arc<Message>> {
+        let lie = match &**message {
+            Message::StatePart { seq, part, data } => {
+                let mut bytes = data.as_ref().map(|data| data.to_vec()).unwrap_or_default();
+                let place = forge.rng.index(bytes.len());
+                if let Some(byte) = bytes.get_mut(place) {
+                    *byte ^= 1;
+                }
+                let data = forge.rng.permille(700).then(|| bytes.into());
+                Message::StatePart { seq: *seq, part: part.clone(), data }
+            }
+            Message::Body(batch) => {
+                let mut other = batch.clone();
+                other.time_ms = other.time_ms.saturating_add(1);
+                Message::Body(other)
+            }
+            Message::Blocks { from, blocks } => {
+                let mut blocks = blocks.clone().into_vec();
+                match forge.rng.below(3) {
+                    0 => blocks.clear(),
+                    1 => {
+                        if let Some(block) = blocks.last_mut() {
+                            let mut commits = block.certificate.commits.clone().into_vec();
+                            commits.pop();
+                            block.certificate.commits = commits.into();
+                        }
+                    }
+                    _ => {
+                        if let Some(block) = blocks.last_mut() {
+                            block.batch.time_ms = block.batch.time_ms.saturating_add(1);
+                        }
+                    }
+                }
+                Message::Blocks { from: *from, blocks: blocks.into() }
+            }
+            Message::PrePrepare { vote, batch: Some(batch) } if vote.sender != forge.id => {
+                let mut other = batch.clone();
+                other.time_ms = other.time_ms.saturating_add(1);
+                Message::PrePrepare { vote: vote.clone(), batch: Some(other) }
+            }
+            _ => return unchanged(message),
+        };
+        vec![Arc::new(lie)]
+    }
+}

@@ -1,0 +1,193 @@
+//! One run: faults, in which only safety is demanded; then healing, and convergence within a bound.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tagma_crypto::Digest;
+
+use crate::chain::Chain;
+use crate::check::{Checked, Violation};
+use crate::host::Fault;
+use crate::schedule::Plan;
+use crate::time::{MILLI, SECOND};
+use crate::world::{Event, World};
+
+/// What came of a run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// The seed.
+    pub seed: u64,
+    /// What went wrong, if anything did, and when.
+    pub failure: Option<String>,
+    /// The hash over everything that happened.
+    pub hash: Digest,
+    /// Things that happened.
+    pub events: u64,
+    /// Simulated time, nanoseconds.
+    pub simulated: u64,
+    /// The highest block.
+    pub height: u64,
+    /// The highest view of any replica.
+    pub view: u64,
+    /// Requests executed.
+    pub executions: u64,
+    /// How often what happened.
+    pub counts: BTreeMap<&'static str, u64>,
+    /// The readable trace, if it was asked for.
+    pub lines: Vec<String>,
+}
+
+/// Builds the world of a plan, with everything that will happen to it.
+#[must_use]
+pub fn build(plan: &Plan, readable: bool) -> World {
+    let chain = Chain::new(&plan.chain);
+    let mut world = World::new(plan.seed, chain, &plan.twins, plan.weather, readable);
+    for host in &mut world.hosts {
+        if plan.twins.contains(&host.id) {
+            host.fault = Some(Fault::Twin);
+        }
+        host.stays_down = false;
+    }
+    for (index, kinds) in &plan.byzantine {
+        let behaviours = kinds.iter().map(|kind| kind.make()).collect();
+        if let Some(host) = world.hosts.get_mut(*index) {
+            host.fault = Some(Fault::Byzantine);
+            host.behaviours = behaviours;
+        }
+        world.schedule(200 * MILLI, Event::Tick(*index));
+    }
+    for (index, manner) in plan.clients.iter().enumerate() {
+        let key = crate::chain::account_key(u16::try_from(index).unwrap_or(0));
+        let client = crate::clients::Client::new(index, *manner, key, world.chain.id, plan.pause);
+        world.clients.push(client);
+        let first = world.rng.between(10 * MILLI, 500 * MILLI);
+        world.schedule(first, Event::Client { client: index, generation: 0 });
+    }
+    for (at, disturbance) in &plan.disturbances {
+        world.schedule(*at, Event::Disturb(disturbance.clone()));
+    }
+    world
+}
+
+/// Starts all hosts, in an order and with pauses of the seed's choosing.
+///
+/// # Errors
+/// The first invariant violated.
+pub fn start_all(world: &mut World) -> Checked {
+    for index in 0..world.hosts.len() {
+        let delay = world.rng.between(0, 300 * MILLI);
+        world.schedule(delay, Event::Restart(index));
+    }
+    Ok(())
+}
+
+fn play(world: &mut World, plan: &Plan) -> Checked {
+    start_all(world)?;
+    world.run_until(plan.heal_at)?;
+    for index in &plan.stays_down {
+        world.host_mut(*index).stays_down = true;
+    }
+    world.heal()?;
+    converge(world, plan.calm, plan.bound)
+}
+
+/// Lets clients go on for `calm`, then demands that within `bound` everything asked for is executed everywhere.
+///
+/// # Errors
+/// If it is not, or an invariant is violated.
+pub fn converge(world: &mut World, calm: u64, bound: u64) -> Checked {
+    let healed = world.now;
+    world.run_until(healed + calm)?;
+    for client in &mut world.clients {
+        client.stopped = true;
+    }
+    let end = world.now + bound;
+    loop {
+        let missing = missing(world, healed);
+        let Some(missing) = missing else { return Ok(()) };
+        if world.now >= end {
+            return Err(Violation::new("L1 convergence", missing));
+        }
+        world.run_until((world.now + SECOND / 4).min(end))?;
+    }
+}
+
+/// What is still missing for convergence.
+fn missing(world: &World, healed: u64) -> Option<String> {
+    for client in world.clients.iter().filter(|client| client.manner.is_correct()) {
+        if client.pending.is_some() {
+            return Some(format!("client {} waits for its request {}\n{}", client.index, client.accepted, states(world)));
+        }
+        if client.accepted == 0 || client.accepted_at < healed {
+            return Some(format!("client {} got nothing since healing\n{}", client.index, states(world)));
+        }
+    }
+    let height = world.checks.height();
+    let behind = world.hosts.iter().find(|host| {
+        let expected = host.is_honest() || host.fault == Some(Fault::Amnesiac);
+        expected && host.process.is_some() && host.height() != Some(height)
+    });
+    behind.map(|host| format!("host {} is at {:?} of {height}\n{}", host.index, host.height(), states(world)))
+}
+
+/// Where every replica is, for people.
+fn states(world: &World) -> String {
+    let lines: Vec<String> = world
+        .hosts
+        .iter()
+        .map(|host| {
+            let what = host.core().map(tagma_node::core::Core::replica).map_or_else(
+                || "down".to_owned(),
+                |replica| {
+                    format!(
+                        "{:?} {:?} target {:?} executed {:?} h {:?} pending {}",
+                        replica.standing(),
+                        replica.view(),
+                        replica.target(),
+                        replica.executed(),
+                        replica.stable_seq(),
+                        replica.pending()
+                    )
+                },
+            );
+            format!("  host {} ({}, {:?}): {what}", host.index, host.id, host.fault)
+        })
+        .collect();
+    lines.join("\n")
+}
+
+/// Runs a plan to its end.
+#[must_use]
+pub fn run(plan: &Plan, readable: bool) -> Outcome {
+    let mut world = build(plan, readable);
+    // A replica that panics is a failure of the run like any other.
+    let played = catch_unwind(AssertUnwindSafe(|| play(&mut world, plan)));
+    let failure = match played {
+        Ok(Ok(())) => None,
+        Ok(Err(violation)) => Some(world.report(&violation)),
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str);
+            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+            Some(world.report(&Violation::new("no panics", text)))
+        }
+    };
+    finish(&world, plan.seed, failure)
+}
+
+/// What came of a world.
+#[must_use]
+pub fn finish(world: &World, seed: u64, failure: Option<String>) -> Outcome {
+    let views = world.hosts.iter().filter_map(|host| host.core().map(|core| core.replica().view().get()));
+    Outcome {
+        seed,
+        failure,
+        hash: world.trace.hash(),
+        events: world.trace.events(),
+        simulated: world.now,
+        height: world.checks.height(),
+        view: views.max().unwrap_or(0),
+        executions: world.checks.executions() as u64,
+        counts: world.counts.clone(),
+        lines: world.trace.lines().map(str::to_owned).collect(),
+    }
+}

@@ -1,0 +1,265 @@
+//! From a seed to everything that a run is: its chain, its clients, who misbehaves how, and what happens when.
+
+use tagma_pbft::ReplicaId;
+
+use crate::byzantine::Kind;
+use crate::chain::ChainPlan;
+use crate::clients::Manner;
+use crate::network::Weather;
+use crate::rng::SimRng;
+use crate::time::{MILLI, SECOND};
+
+/// Something that happens to the world.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Disturbance {
+    /// The power of a host fails.
+    Crash(usize),
+    /// The power of a host fails when it has passed so many more boundaries (before a sync, after it, before each message).
+    Arm(usize, u64),
+    /// The power of all hosts fails.
+    PowerCut,
+    /// One direction between two hosts is cut.
+    Cut(usize, usize),
+    /// The hosts are divided into sides.
+    Partition(Vec<u8>),
+    /// All links are whole again.
+    Heal,
+    /// All links behave so.
+    Weather(Weather),
+    /// Everything from and to a host takes this much longer, nanoseconds.
+    SlowHost(usize, u64),
+    /// A host's disk is so many times slower.
+    SlowDisk(usize, u64),
+    /// The next sync of a host fails.
+    FailSync(usize),
+    /// A host's wall clock is this far off, milliseconds.
+    Skew(usize, i64),
+    /// Nothing happens on a host for this long, nanoseconds.
+    Pause(usize, u64),
+    /// A host's disk is replaced by an empty one; with `true` it claims to have never voted.
+    Wipe(usize, bool),
+    /// Two hosts lose their connection, and get it again at once.
+    Reconnect(usize, usize),
+}
+
+impl Disturbance {
+    /// The name in reports.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Crash(_) => "fault: crash",
+            Self::Arm(..) => "fault: crash at a boundary",
+            Self::PowerCut => "fault: power cut of all",
+            Self::Cut(..) => "fault: one-way cut",
+            Self::Partition(_) => "fault: partition",
+            Self::Heal => "healing",
+            Self::Weather(_) => "fault: weather",
+            Self::SlowHost(..) => "fault: slow host",
+            Self::SlowDisk(..) => "fault: slow disk",
+            Self::FailSync(_) => "fault: failing sync",
+            Self::Skew(..) => "fault: clock skew",
+            Self::Pause(..) => "fault: pause",
+            Self::Wipe(_, true) => "fault: disk wiped, claims a fresh voter",
+            Self::Wipe(_, false) => "fault: disk wiped",
+            Self::Reconnect(..) => "fault: reconnect",
+        }
+    }
+}
+
+/// A whole run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// The seed of everything that is drawn during the run.
+    pub seed: u64,
+    /// The chain.
+    pub chain: ChainPlan,
+    /// Replicas that run twice.
+    pub twins: Vec<ReplicaId>,
+    /// Hosts that misbehave, and how.
+    pub byzantine: Vec<(usize, Vec<Kind>)>,
+    /// Hosts that are down when the rest heals, and stay so.
+    pub stays_down: Vec<usize>,
+    /// How links behave at first.
+    pub weather: Weather,
+    /// What happens when, in nanoseconds.
+    pub disturbances: Vec<(u64, Disturbance)>,
+    /// When everything heals.
+    pub heal_at: u64,
+    /// How long clients go on with new requests after that.
+    pub calm: u64,
+    /// Within this time after the clients stop everything must have converged.
+    pub bound: u64,
+    /// The clients.
+    pub clients: Vec<Manner>,
+    /// Pause of a client between two requests.
+    pub pause: (u64, u64),
+}
+
+/// What a caller may fix.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wishes {
+    /// N.
+    pub nodes: Option<u16>,
+    /// Length of the phase of faults, simulated seconds.
+    pub seconds: Option<u64>,
+}
+
+impl Plan {
+    /// A calm run: no faults at all.
+    #[must_use]
+    pub fn calm(seed: u64, nodes: u16) -> Self {
+        Self {
+            seed,
+            chain: ChainPlan {
+                replicas: nodes,
+                accounts: 6,
+                checkpoint_interval: 4,
+                window: 8,
+                max_batch_requests: 4,
+                retain: None,
+            },
+            twins: Vec::new(),
+            byzantine: Vec::new(),
+            stays_down: Vec::new(),
+            weather: Weather::FAIR,
+            disturbances: Vec::new(),
+            heal_at: 10 * SECOND,
+            calm: 5 * SECOND,
+            bound: 60 * SECOND,
+            clients: vec![Manner::Correct; 4],
+            pause: (50 * MILLI, 500 * MILLI),
+        }
+    }
+
+    /// The run of a seed.
+    #[must_use]
+    pub fn from_seed(seed: u64, wishes: &Wishes) -> Self {
+        let mut rng = SimRng::new(seed ^ 0x7461_676d_6121_0001);
+        let drawn = *rng.pick(&[4, 4, 4, 7, 7, 10]).unwrap_or(&4);
+        let nodes = wishes.nodes.unwrap_or(drawn);
+        let mut plan = Self::calm(seed, nodes);
+        plan.draw_chain(&mut rng);
+        plan.weather = weather(&mut rng);
+        let seconds = rng.between(8, 30);
+        plan.heal_at = wishes.seconds.unwrap_or(seconds) * SECOND;
+        let faulty = plan.draw_faulty(&mut rng);
+        plan.draw_clients(&mut rng);
+        plan.draw_disturbances(&mut rng, &faulty);
+        plan
+    }
+
+    /// N with the twins.
+    #[must_use]
+    pub fn hosts(&self) -> usize {
+        usize::from(self.chain.replicas) + self.twins.len()
+    }
+
+    /// f.
+    #[must_use]
+    pub fn faults(&self) -> usize {
+        usize::from(self.chain.replicas.saturating_sub(1) / 3)
+    }
+
+    fn draw_chain(&mut self, rng: &mut SimRng) {
+        let interval = *rng.pick(&[1, 2, 4, 4, 8, 16]).unwrap_or(&4);
+        self.chain.checkpoint_interval = interval;
+        self.chain.window = interval * rng.between(2, 3);
+        self.chain.retain = rng.permille(400).then(|| rng.between(0, 2 * interval));
+        self.chain.max_batch_requests = u32::try_from(rng.between(1, 8)).unwrap_or(1);
+    }
+
+    /// Who is faulty in which way, f in all. The hosts that are.
+    fn draw_faulty(&mut self, rng: &mut SimRng) -> Vec<usize> {
+        let mut ids: Vec<u16> = (0..self.chain.replicas).collect();
+        let mut faulty = Vec::new();
+        let count = if rng.permille(250) { 0 } else { rng.between(1, self.faults() as u64) };
+        for _ in 0..count {
+            let id = ids.swap_remove(rng.index(ids.len()));
+            let host = usize::from(id);
+            faulty.push(host);
+            match rng.below(10) {
+                0 => {
+                    faulty.push(self.hosts());
+                    self.twins.push(ReplicaId::new(id));
+                }
+                1 => {
+                    let at = rng.between(SECOND, self.heal_at.max(2 * SECOND));
+                    self.disturbances.push((at, Disturbance::Wipe(host, rng.permille(500))));
+                }
+                2 => self.stays_down.push(host),
+                _ => {
+                    let mut kinds: Vec<Kind> = Vec::new();
+                    for _ in 0..rng.between(1, 2) {
+                        kinds.extend(rng.pick(Kind::ALL).copied());
+                    }
+                    self.byzantine.push((host, kinds));
+                }
+            }
+        }
+        faulty
+    }
+
+    fn draw_clients(&mut self, rng: &mut SimRng) {
+        let correct = rng.between(2, 4);
+        self.clients = (0..correct).map(|_| Manner::Correct).collect();
+        for _ in 0..rng.below(3) {
+            self.clients.extend(rng.pick(&Manner::ALL));
+        }
+        self.chain.accounts = u16::try_from(self.clients.len() + 2).unwrap_or(8);
+        let fastest = rng.between(20, 300) * MILLI;
+        self.pause = (fastest, fastest * rng.between(1, 8));
+    }
+
+    fn draw_disturbances(&mut self, rng: &mut SimRng, faulty: &[usize]) {
+        let hosts = self.hosts();
+        let mut kinds: Vec<u64> = (0..rng.below(5)).map(|_| rng.below(14)).collect();
+        kinds.sort_unstable();
+        kinds.dedup();
+        let mut at = SECOND;
+        while at < self.heal_at && !kinds.is_empty() {
+            let kind = *rng.pick(&kinds).unwrap_or(&0);
+            let (host, other) = (rng.index(hosts), rng.index(hosts));
+            let disturbance = match kind {
+                0 => Disturbance::Crash(host),
+                1 | 2 => Disturbance::Arm(host, rng.between(1, 40)),
+                3 => Disturbance::PowerCut,
+                4 => Disturbance::Cut(host, other),
+                5 => Disturbance::Partition((0..hosts).map(|_| u8::from(rng.permille(500))).collect()),
+                6 => Disturbance::Weather(weather(rng)),
+                7 => Disturbance::SlowHost(host, rng.between(1, 3000) * MILLI),
+                8 => Disturbance::SlowDisk(host, rng.between(2, 200)),
+                9 => Disturbance::FailSync(host),
+                10 => Disturbance::Skew(host, i64::try_from(rng.below(7_200_000)).unwrap_or(0) - 3_600_000),
+                11 => Disturbance::Pause(host, rng.between(10, 6000) * MILLI),
+                12 => Disturbance::Reconnect(host, other),
+                _ => Disturbance::Heal,
+            };
+            self.disturbances.push((at, disturbance));
+            if (4..8).contains(&kind) && rng.permille(700) {
+                self.disturbances.push((at + rng.between(100, 6000) * MILLI, Disturbance::Heal));
+            }
+            at += rng.between(100, 4000) * MILLI;
+        }
+        for host in faulty.iter().filter(|host| self.stays_down.contains(host)) {
+            let at = rng.between(0, self.heal_at);
+            self.disturbances.push((at, Disturbance::Crash(*host)));
+        }
+        self.disturbances.sort_by_key(|(at, _)| *at);
+    }
+}
+
+fn weather(rng: &mut SimRng) -> Weather {
+    match rng.below(6) {
+        0..=2 => Weather::FAIR,
+        3 => Weather { loss_permille: rng.between(1, 500), ..Weather::FAIR },
+        4 => Weather { delay_max: rng.between(2, 300) * MILLI, duplicate_permille: rng.below(100), ..Weather::FAIR },
+        _ => Weather {
+            delay_max: rng.between(2, 50) * MILLI,
+            tail_permille: rng.below(100),
+            tail: 5 * SECOND,
+            loss_permille: rng.below(100),
+            duplicate_permille: rng.below(50),
+            ..Weather::FAIR
+        },
+    }
+}
