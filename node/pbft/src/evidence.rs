@@ -9,7 +9,7 @@ use crate::batch::{Batch, Body};
 use crate::certificate::KeyRing;
 use crate::config::Parameters;
 use crate::message::{NewView, Phase, ViewChange, Vote};
-use crate::types::ReplicaId;
+use crate::types::{ReplicaId, View};
 use crate::verify::{RequestRules, check_batch, check_new_view, view_change_claim};
 
 /// One provable fault.
@@ -26,13 +26,17 @@ pub enum Evidence {
     BadNewView(Arc<NewView>),
     /// A PRE-PREPARE for a batch that no correct primary proposes.
     BadBatch(Vote, Batch),
+    /// A PRE-PREPARE for the null batch where the primary's own NEW-VIEW did not choose it.
+    UnchosenNull(Vote, Arc<NewView>),
 }
 
 impl Evidence {
     /// Whom it accuses.
     pub fn culprit(&self, ring: &KeyRing) -> ReplicaId {
         match self {
-            Self::ConflictingVotes(vote, _) | Self::BadBatch(vote, _) => vote.sender,
+            Self::ConflictingVotes(vote, _) | Self::BadBatch(vote, _) | Self::UnchosenNull(vote, _) => {
+                vote.sender
+            }
             Self::ConflictingViewChanges(message, _) => message.sender,
             Self::ConflictingNewViews(message, _) | Self::BadNewView(message) => {
                 ring.quorum.primary(message.view)
@@ -52,6 +56,7 @@ impl Evidence {
             Self::ConflictingNewViews(..) => "conflicting_new_views",
             Self::BadNewView(_) => "bad_new_view",
             Self::BadBatch(..) => "bad_batch",
+            Self::UnchosenNull(..) => "unchosen_null",
         }
     }
 
@@ -85,10 +90,24 @@ impl Evidence {
             }
             Self::BadBatch(vote, batch) => {
                 let body = Body::new(&ring.chain, batch.clone());
-                vote.phase == Phase::PrePrepare
+                // Every honest new primary signs null batches where V holds nothing; only view 0 has no NEW-VIEW.
+                let misplaced = !body.is_null() || vote.view == View::ZERO;
+                misplaced
+                    && vote.phase == Phase::PrePrepare
                     && vote.digest == body.digest()
                     && vote_is_signed(ring, vote)
                     && check_batch(parameters, rules, &body).is_err()
+            }
+            Self::UnchosenNull(vote, message) => {
+                let null = Body::null(&ring.chain).digest();
+                vote.phase == Phase::PrePrepare
+                    && vote.digest == null
+                    && vote.view == message.view
+                    && vote.sender == ring.quorum.primary(message.view)
+                    && vote_is_signed(ring, vote)
+                    && new_view_is_signed(ring, message)
+                    && check_new_view(ring, parameters, message)
+                        .is_ok_and(|decision| !decision.choices.contains(&(vote.seq, null)))
             }
         }
     }

@@ -129,9 +129,13 @@ impl Slot {
         })
     }
 
-    /// Q matching COMMITs for (v, n, d), whatever view this replica is in.
-    pub(crate) fn commit_certificate(&self, seq: SeqNum, quorum: Quorum) -> Option<CommitCertificate> {
-        self.commits.iter().rev().find_map(|(view, ballot)| {
+    /// Q matching COMMITs for (v, n, d), whatever view this replica is in: one certificate for each view that has one.
+    pub(crate) fn commit_certificates(
+        &self,
+        seq: SeqNum,
+        quorum: Quorum,
+    ) -> impl Iterator<Item = CommitCertificate> {
+        self.commits.iter().rev().filter_map(move |(view, ballot)| {
             if ballot.len() < quorum.quorum() {
                 return None;
             }
@@ -285,11 +289,15 @@ impl Log {
         }
     }
 
-    /// Forgets proposals and PREPAREs below `view`: they can make no certificate any more.
+    /// Forgets proposals and PREPAREs below `view`, as they can make no certificate any more, and COMMITs of all but
+    /// the last few views below it: however often views change, what is kept of one n stays bounded.
     pub(crate) fn enter_view(&mut self, view: View) {
         for slot in self.slots.values_mut() {
             slot.proposals = slot.proposals.split_off(&view);
             slot.prepares = slot.prepares.split_off(&view);
+            while slot.commits.range(..view).count() > KEPT_LOWER_VIEWS {
+                slot.commits.pop_first();
+            }
             if slot.proposals.is_empty() {
                 slot.offered = None;
             }

@@ -1,11 +1,11 @@
 //! The normal case (OSDI '99 §4.2): PRE-PREPARE, PREPARE, COMMIT, and execution in order.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tagma_crypto::Digest;
 
 use crate::batch::{Batch, Body};
+use crate::certificate::CommitCertificate;
 use crate::error::Rejection;
 use crate::evidence::Evidence;
 use crate::io::{Event, Execution, HaltReason, Outputs, ViewChangeReason};
@@ -221,8 +221,15 @@ impl Replica {
         }
         // Above the window only the digest is kept; the body is asked for when the window reaches it.
         if let Some(body) = body.filter(|_| seq <= self.high_mark()) {
+            let view = self.view;
             let slot = self.log.slot(seq);
-            if !slot.accepted.contains_key(&vote.view) {
+            // There is room for one: a proposal of a later view does not push out that of the present one.
+            let present = slot.proposals.get(&view).map(|vote| vote.digest);
+            let taken = slot
+                .offered
+                .as_ref()
+                .is_some_and(|held| Some(held.digest()) == present);
+            if !slot.accepted.contains_key(&vote.view) && (vote.view == view || !taken) {
                 slot.offered = Some(body);
             }
         }
@@ -283,42 +290,43 @@ impl Replica {
         {
             return;
         }
-        let chosen = self.choices.get(&seq).copied();
+        let chosen = self.choices.contains_key(&seq);
         if self
             .history
             .get(&seq)
             .is_some_and(|executed| *executed != vote.digest)
         {
-            if chosen.is_some() {
+            if chosen {
                 self.halt(HaltReason::ConflictingCommit { seq }, out);
             }
             return;
         }
-        if let Some(digest) = chosen.filter(|digest| *digest != vote.digest) {
-            // The NEW-VIEW holds the same primary's signature for another digest at this (v, n).
-            self.accuse_against_new_view(seq, digest, vote, out);
-            return;
-        }
-        if chosen.is_none() && vote.digest == self.null.digest() {
+        if !chosen && vote.digest == self.null.digest() {
             // A null batch has its place only where a new view chose it.
-            let batch = self.null.batch().clone();
-            self.accuse(Evidence::BadBatch(vote, batch), out);
+            let evidence = match &self.new_view {
+                Some(message) => Evidence::UnchosenNull(vote, Arc::clone(message)),
+                None => Evidence::BadBatch(vote, self.null.batch().clone()),
+            };
+            self.accuse(evidence, out);
             self.leave_view(ViewChangeReason::FaultyPrimary, out);
             return;
         }
         let Some(body) = self.find_body(seq, &vote.digest) else {
-            let sources: BTreeSet<ReplicaId> = self
+            let mut sources = self
                 .log
                 .get(seq)
                 .map(|slot| slot.supporters(&vote.digest))
-                .unwrap_or_default()
-                .into_iter()
-                .chain([vote.sender])
-                .collect();
+                .unwrap_or_default();
+            if chosen {
+                // The new primary may have signed what it does not hold itself.
+                sources.append(&mut self.certificate_signers(seq, &vote.digest));
+            } else {
+                sources.insert(vote.sender);
+            }
             self.want_body(seq, vote.digest, sources, out);
             return;
         };
-        if chosen.is_none() && !self.time_is_acceptable(seq, &vote, &body) {
+        if !chosen && !self.time_is_acceptable(seq, &vote, &body) {
             return;
         }
         self.record_accepted(&vote, &body, out);
@@ -433,32 +441,32 @@ impl Replica {
     /// Q matching COMMITs and the body prove `seq` final, whatever view and mode this replica is in.
     pub(crate) fn try_committed(&mut self, seq: SeqNum, out: &mut Outputs) {
         let Some(slot) = self.log.get(seq) else { return };
-        if slot.committed.is_some() {
-            return;
-        }
-        let Some(certificate) = slot.commit_certificate(seq, self.quorum) else {
-            return;
-        };
-        if self.contradicts_history(seq, &certificate.digest, out) {
-            return;
-        }
-        match self.find_body(seq, &certificate.digest) {
-            Some(body) => self.commit(certificate, body, out),
-            None => {
+        let certificates: Vec<CommitCertificate> = slot.commit_certificates(seq, self.quorum).collect();
+        for certificate in certificates {
+            let digest = certificate.digest;
+            if self.contradicts_history(seq, &digest, out) {
+                return;
+            }
+            if let Some(body) = self.find_body(seq, &digest) {
+                self.commit(certificate, body, out);
+            } else {
                 let sources = certificate
                     .commits
                     .iter()
                     .map(|endorsement| endorsement.sender)
                     .collect();
-                self.want_body(seq, certificate.digest, sources, out);
+                self.want_body(seq, digest, sources, out);
             }
         }
     }
 
-    /// A certified digest that differs from what was executed here means that this replica has diverged, or that more
-    /// than f are faulty.
+    /// A certified digest that differs from what was executed or is certified here means that this replica has
+    /// diverged, or that more than f are faulty.
     pub(crate) fn contradicts_history(&mut self, seq: SeqNum, digest: &Digest, out: &mut Outputs) -> bool {
-        let contradiction = self.history.get(&seq).is_some_and(|executed| executed != digest);
+        let executed = self.history.get(&seq).copied();
+        let committed = self.log.get(seq).and_then(|slot| slot.committed.as_ref());
+        let known = executed.or_else(|| committed.map(|(certificate, _)| certificate.digest));
+        let contradiction = known.is_some_and(|known| known != *digest);
         if contradiction {
             self.halt(HaltReason::ConflictingCommit { seq }, out);
         }
@@ -466,12 +474,7 @@ impl Replica {
     }
 
     /// `seq` is final with this body.
-    pub(crate) fn commit(
-        &mut self,
-        certificate: crate::certificate::CommitCertificate,
-        body: Arc<Body>,
-        out: &mut Outputs,
-    ) {
+    pub(crate) fn commit(&mut self, certificate: CommitCertificate, body: Arc<Body>, out: &mut Outputs) {
         let seq = certificate.seq;
         let slot = self.log.slot(seq);
         if slot.committed.is_none() {
@@ -483,12 +486,15 @@ impl Replica {
 
     /// Hands out what is final, strictly in order and without gaps.
     pub(crate) fn dispatch(&mut self, out: &mut Outputs) {
-        while !self.execution_held && self.dispatched.above(self.executed) < MAX_EXECUTING {
+        let held = self.execution_held || self.is_halted();
+        while !held && self.dispatched.above(self.executed) < MAX_EXECUTING {
             let seq = self.dispatched.next();
             let Some((certificate, body)) = self.log.get(seq).and_then(|slot| slot.committed.clone()) else {
                 return;
             };
             self.dispatched = seq;
+            // A primary that was behind does not propose what is final already.
+            self.proposed = self.proposed.max(seq);
             self.history.insert(seq, body.digest());
             out.execute.push(Execution {
                 seq,

@@ -94,6 +94,8 @@ impl Replica {
             config,
         };
         replica.restore_log(recovered);
+        // It is stuck from the start: until it has heard from others it asks at every tick.
+        replica.progress_mark = (replica.target(), replica.executed);
         if replica.standing == Standing::Learner {
             out.events.push(Event::Learner);
         }
@@ -180,7 +182,13 @@ impl Replica {
                 sender,
                 signature,
             };
-            self.log.slot(seq).proposals.entry(view).or_insert(vote);
+            let own = sender == self.id();
+            let slot = self.log.slot(seq);
+            slot.proposals.entry(view).or_insert(vote);
+            if own {
+                // Signed with the NEW-VIEW, whether or not the records that follow it reached the disk.
+                slot.signed.insert(view, digest);
+            }
         }
     }
 

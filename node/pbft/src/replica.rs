@@ -355,8 +355,8 @@ impl Replica {
         out.events.push(Event::Rejected { from, kind, why });
     }
 
-    /// Keeps evidence, a fixed number per culprit and kind.
-    pub(crate) fn accuse(&mut self, evidence: Evidence, out: &mut Outputs) {
+    /// Keeps evidence, a fixed number per culprit and kind; says whether there was room for it.
+    pub(crate) fn accuse(&mut self, evidence: Evidence, out: &mut Outputs) -> bool {
         let culprit = evidence.culprit(&self.config.ring);
         let name = evidence.name();
         let count = self
@@ -364,7 +364,7 @@ impl Replica {
             .entry((culprit, name.to_owned()))
             .or_default();
         if *count >= MAX_EVIDENCE {
-            return;
+            return false;
         }
         let index = *count;
         *count += 1;
@@ -378,6 +378,7 @@ impl Replica {
             },
             out,
         );
+        true
     }
 
     /// Stops voting, attesting, replying and serving state, for good. The data stay.

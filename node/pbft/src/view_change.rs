@@ -276,9 +276,11 @@ impl Replica {
                 if held.message.content_digest() != message.content_digest() {
                     self.reject(from, Kind::ViewChange, Rejection::Equivocation(sender), out);
                     let first = Arc::clone(&held.message);
+                    // The first valid one counts. A void one gives way, but not as often as its sender likes: each
+                    // costs a check of all its certificates.
                     let replace = held.validity == Validity::Void;
-                    self.accuse(Evidence::ConflictingViewChanges(first, Arc::clone(&message)), out);
-                    if replace {
+                    let evidence = Evidence::ConflictingViewChanges(first, Arc::clone(&message));
+                    if self.accuse(evidence, out) && replace {
                         self.candidates.insert(
                             sender,
                             Candidate {
