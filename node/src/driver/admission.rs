@@ -23,7 +23,7 @@ const MAX_EVENTS: usize = 1024;
 
 /// What became of an event, in the order of events.
 enum Taken {
-    Input(CoreInput),
+    Input(CoreInput, Option<FramePermit>),
     Submit(ConnectionId, Digest, FramePermit),
 }
 
@@ -83,7 +83,7 @@ impl Admission {
                 ClientEvent::Disconnected { connection, reason } => {
                     tracing::debug!(client = %connection, reason, "client disconnected");
                     self.strikes.remove(&connection);
-                    taken.push(Taken::Input(CoreInput::ClientGone(client_id(connection))));
+                    taken.push(Taken::Input(CoreInput::ClientGone(client_id(connection)), None));
                 }
                 ClientEvent::Frame {
                     connection,
@@ -97,7 +97,7 @@ impl Admission {
         self.metrics.verified(Path::Clients, requests.len());
         let mut verdicts = self.rules.check_all(requests).into_iter();
         taken.into_iter().all(|taken| match taken {
-            Taken::Input(input) => self.inbox.send(Wake::Input(input, None)).is_ok(),
+            Taken::Input(input, permit) => self.inbox.send(Wake::Input(input, permit)).is_ok(),
             Taken::Submit(connection, digest, permit) => match verdicts.next() {
                 Some(verdict) => self.judge(connection, digest, permit, verdict),
                 None => true,
@@ -120,7 +120,7 @@ impl Admission {
             }
             Ok(ClientRequest::Follow(account)) => {
                 let client = client_id(connection);
-                taken.push(Taken::Input(CoreInput::Follow { client, account }));
+                taken.push(Taken::Input(CoreInput::Follow { client, account }, Some(permit)));
             }
             Ok(ClientRequest::Query { id, query }) => {
                 // A reader that is gone means that the process ends; nobody waits for an answer then.

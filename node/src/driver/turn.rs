@@ -5,7 +5,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use tagma_pbft::io::Check;
-use tagma_pbft::{Event, Standing, Ticket};
+use tagma_pbft::{Event, Ticket};
 use tagma_wire::{ClientListener, ConnectionId};
 
 use super::admission::respond;
@@ -193,14 +193,6 @@ impl Loop {
         self.metrics.pending.set(gauge(published.pending));
         self.metrics.standing(published.standing_name());
         self.shared.publish(published);
-    }
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        if let Standing::Halted(reason) = self.core.replica().standing() {
-            tracing::error!(%reason, "this replica had stopped taking part");
-        }
     }
 }
 
