@@ -216,3 +216,168 @@ fn requests_are_forwarded_oldest_first_and_those_that_could_execute_before_other
         .collect();
     assert_eq!(texts, ["now", "later 1"], "what is timed is forwarded");
 }
+
+/// f + 1 replicas with targets above the own one are joined, at the (f + 1)-th highest of them; fewer move nobody.
+#[test]
+fn f_plus_1_are_joined_and_fewer_are_not() {
+    let mut cluster = Cluster::with(7, parameters(), tuning());
+    for (sender, target) in [(0, u64::MAX), (1, 9)] {
+        let message = cluster.empty_view_change(sender, target);
+        cluster.feed(6, sender, message).unwrap();
+    }
+    assert_eq!(cluster.replica(6).mode(), Mode::Normal, "f = 2 move nobody");
+    let message = cluster.empty_view_change(2, 4);
+    cluster.feed(6, 2, message).unwrap();
+    assert!(in_view_change(&cluster, 6, 4));
+    // The same three do not move it again: only two are above now.
+    for sender in [0, 1] {
+        let message = cluster.empty_view_change(sender, u64::MAX);
+        cluster.feed(6, sender, message).unwrap();
+    }
+    assert!(in_view_change(&cluster, 6, 4));
+    let message = cluster.empty_view_change(3, 7);
+    cluster.feed(6, 3, message).unwrap();
+    assert!(in_view_change(&cluster, 6, 7));
+}
+
+fn leave_alone(cluster: &mut Cluster, i: u16) {
+    cluster.submit(i, "ignored");
+    cluster.pass(T);
+    cluster.sync(i);
+    assert_eq!(cluster.replica(i).mode(), Mode::ViewChange);
+}
+
+/// The view-change timer waits for Q replicas, this one included, with targets of at least its own: with "exactly its
+/// own", replicas that drifted apart would wait for each other for ever.
+#[test]
+fn the_view_change_timer_counts_higher_targets_too() {
+    let mut cluster = Cluster::new(4);
+    leave_alone(&mut cluster, 3);
+    cluster.pass(T * 100);
+    assert!(in_view_change(&cluster, 3, 1), "one VIEW-CHANGE is no quorum");
+    let message = cluster.empty_view_change(0, 1);
+    cluster.feed(3, 0, message).unwrap();
+    cluster.pass(T * 100);
+    assert!(in_view_change(&cluster, 3, 1));
+    let message = cluster.empty_view_change(1, 5);
+    cluster.feed(3, 1, message).unwrap();
+    cluster.pass(T * 2);
+    assert!(in_view_change(&cluster, 3, 2), "no NEW-VIEW came in time");
+}
+
+/// Every view that fails doubles the time for the next, up to a cap.
+#[test]
+fn timeouts_double_up_to_a_cap() {
+    let mut cluster = Cluster::new(4);
+    for sender in [0, 1] {
+        let message = cluster.empty_view_change(sender, 1_000);
+        cluster.feed(3, sender, message).unwrap();
+    }
+    // It joins at 1000; nobody makes a NEW-VIEW.
+    let mut waits = Vec::new();
+    for round in 0..7_u64 {
+        cluster.sync(3);
+        let target = cluster.replica(3).target();
+        for sender in [0, 1] {
+            let message = cluster.empty_view_change(sender, 1_000 + round);
+            cluster.feed(3, sender, message).unwrap();
+        }
+        while cluster.check(3) {}
+        let before = cluster.now.clock;
+        while cluster.replica(3).target() == target {
+            cluster.pass(Duration::from_secs(1));
+            assert!(cluster.now.clock.since(before) < T * 100, "it waits for ever");
+        }
+        waits.push(cluster.now.clock.since(before).as_secs());
+    }
+    assert_eq!(waits, [2, 4, 8, 16, 16, 16, 16]);
+}
+
+/// f primaries in a row are dead: the f + 1st view serves.
+#[test]
+fn f_dead_primaries_in_a_row_cost_f_views() {
+    let mut cluster = Cluster::with(7, parameters(), tuning());
+    for i in [0, 1] {
+        cluster.crash(i);
+    }
+    for i in 2..7 {
+        cluster.submit(i, "a");
+    }
+    cluster.run(Duration::from_secs(20));
+    for i in 2..7 {
+        assert_eq!(
+            (cluster.replica(i).view(), cluster.chain_of(i)),
+            (v(2), vec!["[a]".to_owned()])
+        );
+    }
+}
+
+/// Replicas that have drifted to different views come together again.
+#[test]
+fn replicas_in_different_views_converge() {
+    let mut cluster = Cluster::new(4);
+    // Each hears of other VIEW-CHANGEs than the next one, and none of what the others answer.
+    for i in 0..4 {
+        cluster.isolate(i);
+        cluster.submit(i, "a");
+    }
+    for (i, target) in [(0, 1), (1, 4), (2, 7), (3, 2)] {
+        for sender in (0..4).filter(|sender| *sender != i).take(2) {
+            let message = cluster.empty_view_change(sender, target);
+            cluster.feed(i, sender, message).unwrap();
+        }
+        cluster.sync(i);
+        assert!(in_view_change(&cluster, i, target));
+    }
+    cluster.heal();
+    cluster.run(Duration::from_secs(100));
+    for i in 0..4 {
+        assert_eq!(cluster.chain_of(i), ["[a]"], "n{i}");
+    }
+    // A quorum has met; who wants a view above theirs follows by commit certificates and waits there for them.
+    let mut views: Vec<_> = (0..4).map(|i| cluster.replica(i).view()).collect();
+    views.sort_unstable();
+    assert_eq!(views[1], views[3]);
+}
+
+/// VIEW-CHANGEs that were lost are sent again until the view change is done.
+#[test]
+fn lost_view_changes_are_sent_again() {
+    let mut cluster = Cluster::new(4);
+    cluster.isolate(0);
+    for i in 1..4 {
+        cluster.submit(i, "a");
+    }
+    cluster.run(T - Duration::from_millis(1));
+    cluster.pass(Duration::from_millis(1));
+    for i in 1..4 {
+        cluster.sync(i);
+    }
+    cluster.drop_all();
+    cluster.run(Duration::from_secs(5));
+    for i in 1..4 {
+        assert_eq!(cluster.chain_of(i), ["[a]"]);
+    }
+}
+
+/// A replica that missed the NEW-VIEW is told of it in answer to its STATUS.
+#[test]
+fn a_replica_in_a_lower_view_gets_the_new_view() {
+    let mut cluster = Cluster::new(4);
+    cluster.isolate(3);
+    for i in 0..3 {
+        for sender in (0..3).filter(|sender| *sender != i) {
+            let message = cluster.empty_view_change(sender, 1);
+            cluster.feed(i, sender, message).unwrap();
+        }
+    }
+    cluster.run(Duration::from_secs(1));
+    cluster.submit(1, "a");
+    cluster.run(Duration::from_secs(5));
+    assert_eq!(cluster.replica(0).view(), v(1));
+    assert_eq!(cluster.replica(3).view(), v(0));
+    cluster.heal();
+    cluster.run(Duration::from_secs(10));
+    assert_eq!(cluster.replica(3).view(), v(1));
+    assert_eq!(cluster.chain_of(3), ["[a]"]);
+}
