@@ -254,7 +254,8 @@ impl Replica {
         contradicted
     }
 
-    /// Who signed the certificate for which V of the present view chose this digest: they hold its body.
+    /// Which backups signed the certificate for which V of the present view chose this digest: they hold its body, and at
+    /// least one of them is correct. Its primary is left out: it is the one whose view was left.
     pub(crate) fn certificate_signers(&self, seq: SeqNum, digest: &Digest) -> BTreeSet<ReplicaId> {
         let view_changes = self
             .new_view
@@ -263,11 +264,8 @@ impl Replica {
         let certificates = view_changes.flat_map(|view_change| view_change.prepared.iter());
         certificates
             .filter(|certificate| certificate.seq == seq && certificate.digest == *digest)
-            .flat_map(|certificate| {
-                let primary = self.quorum.primary(certificate.view);
-                let backups = certificate.prepares.iter().map(|endorsement| endorsement.sender);
-                backups.chain([primary])
-            })
+            .flat_map(|certificate| certificate.prepares.iter())
+            .map(|endorsement| endorsement.sender)
             .collect()
     }
 

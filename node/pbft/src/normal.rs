@@ -199,6 +199,7 @@ impl Replica {
     ) {
         if vote.sender == self.id() {
             self.on_own_vote(&vote, out);
+            self.take_own_body(&vote, body, out);
             return;
         }
         self.note_signed(&vote);
@@ -235,6 +236,20 @@ impl Replica {
         }
         self.consider(seq, out);
         self.progress(seq, out);
+    }
+
+    /// A new primary signs what V chooses without having its body; somebody who has it hands it back.
+    fn take_own_body(&mut self, vote: &Vote, body: Option<Arc<Body>>, out: &mut Outputs) {
+        let wanted = self.log.get(vote.seq).is_some_and(|slot| {
+            let proposal = slot.proposals.get(&self.view);
+            proposal.is_some_and(|held| (held.view, held.digest) == (vote.view, vote.digest))
+                && !slot.accepted.contains_key(&self.view)
+        });
+        if let Some(body) = body.filter(|_| wanted) {
+            self.log.slot(vote.seq).offered = Some(body);
+            self.consider(vote.seq, out);
+            self.progress(vote.seq, out);
+        }
     }
 
     /// The primary of its view signed a batch that no correct primary proposes.

@@ -528,3 +528,32 @@ fn reasons_are_told() {
     let reasons: Vec<_> = cluster.node(3).events.iter().filter_map(started).collect();
     assert_eq!(reasons, [ViewChangeReason::RequestTimeout]);
 }
+
+/// A new primary that chose a batch without having it takes the body from whoever hands its own proposal back.
+#[test]
+fn a_new_primary_takes_the_body_of_its_own_proposal() {
+    let mut cluster = Cluster::new(4);
+    let digest = cluster.digest(&["a"]);
+    cluster.isolate(1);
+    for message in [
+        cluster.view_change(2, 1, None, vec![cluster.prepared(&[2, 3], 0, 1, digest)]),
+        cluster.view_change(3, 1, None, Vec::new()),
+    ] {
+        let sender = message.sender.get();
+        cluster.feed(1, sender, Message::ViewChange(message)).unwrap();
+    }
+    while cluster.sync(1) || cluster.check(1) {}
+    assert_eq!(cluster.replica(1).view(), v(1));
+    for sender in [2, 3] {
+        let prepare = cluster.prepare(sender, 1, 1, digest);
+        cluster.feed(1, sender, prepare).unwrap();
+    }
+    let prepared = |event: &Event| matches!(event, Event::Prepared { .. });
+    assert!(
+        !cluster.node(1).events.iter().any(prepared),
+        "without the body nothing is prepared"
+    );
+    let handed_back = cluster.pre_prepare(1, 1, &["a"]);
+    cluster.feed(1, 2, handed_back).unwrap();
+    assert!(cluster.node(1).events.iter().any(prepared));
+}
