@@ -122,7 +122,7 @@ fn keys(args: &Args, home: &Home) -> Result<(Key, Key), Failure> {
         let mut next = || {
             let key = lines
                 .next()
-                .and_then(|line| SecretKey::from_line(line))
+                .and_then(SecretKey::from_line)
                 .ok_or_else(|| Failure::new(Exit::Config, "stdin does not hold two lines of key files"))?;
             Ok(Key { key, at_home: false })
         };

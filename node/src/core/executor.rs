@@ -28,7 +28,7 @@ pub struct LedgerView {
 #[derive(Clone, Debug)]
 pub struct BlockDone {
     /// The ledger after it.
-    pub view: LedgerView,
+    pub view: Box<LedgerView>,
     /// One receipt for each request, in order.
     pub receipts: Vec<Receipt>,
     /// Whether this is a checkpoint, whose state is on disk.
@@ -242,7 +242,7 @@ impl<S: Store> Executor<S> {
             state: executed.state,
         };
         Ok(BlockDone {
-            view: self.view.clone(),
+            view: Box::new(self.view.clone()),
             receipts: block.receipts.into_vec(),
             checkpoint,
         })

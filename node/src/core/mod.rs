@@ -413,7 +413,7 @@ impl Core {
         let height = view.header.height;
         let settlement = self.admission.settle(&receipts, &view.state, height);
         let (seq, header) = (SeqNum::new(height), view.tip);
-        self.view = view;
+        self.view = *view;
         let (settled, ready, retry) = (settlement.settled, settlement.ready, settlement.retry);
         self.replica.step(
             now,
