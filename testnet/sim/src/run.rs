@@ -56,6 +56,7 @@ pub fn build(plan: &Plan, readable: bool) -> World {
         }
         world.schedule(200 * MILLI, Event::Tick(*index));
     }
+    world.beyond_f = plan.twins.len() + plan.byzantine.len() > plan.faults();
     for (index, manner) in plan.clients.iter().enumerate() {
         let key = crate::chain::account_key(u16::try_from(index).unwrap_or(0));
         let client = crate::clients::Client::new(index, *manner, key, world.chain.id, plan.pause);
