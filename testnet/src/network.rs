@@ -26,7 +26,7 @@ pub const GRACE: Duration = Duration::from_secs(10);
 pub const READY: Duration = Duration::from_secs(60);
 /// How long a command that is ending may keep the directory's lock.
 const ENDING: Duration = Duration::from_secs(2);
-/// How long a killed process may take to be gone.
+/// How long a process may take to be gone, or frozen, after a signal that it cannot refuse.
 const GONE: Duration = Duration::from_secs(10);
 
 /// What replicas say of themselves, by number.
@@ -201,6 +201,31 @@ impl Network {
     /// If the system refuses.
     pub fn signal(&mut self, node: u16, signal: Signal) -> Result<bool, Error> {
         process::send(&self.layout, node, signal)
+    }
+
+    /// Freezes one replica (SIGSTOP) and waits until all its threads stand still. False if it has no process.
+    ///
+    /// # Errors
+    /// If the system refuses, or the process does not stop.
+    pub fn pause(&mut self, node: u16) -> Result<bool, Error> {
+        if !self.signal(node, Signal::SIGSTOP)? {
+            return Ok(false);
+        }
+        let deadline = Instant::now() + GONE;
+        loop {
+            match self.activity(node) {
+                Activity::Paused { .. } => return Ok(true),
+                Activity::Down => return Ok(false),
+                Activity::Running { pid } if Instant::now() >= deadline => {
+                    return Err(Error::Timeout {
+                        what: format!("pausing of n{node}"),
+                        seconds: GONE.as_secs(),
+                        state: format!("pid {pid} still runs"),
+                    });
+                }
+                Activity::Running { .. } => std::thread::sleep(POLL),
+            }
+        }
     }
 
     /// Kills one replica (SIGKILL) and waits until it is gone. False if it had no process.

@@ -39,6 +39,8 @@ pub struct Counts {
     pub nodes: u16,
     /// Batches committed while counting.
     pub batches: u64,
+    /// Views entered while counting. The model is that of the normal case: it holds where this is 0.
+    pub view_changes: u64,
     /// PRE-PREPAREs sent for the first time, to each receiver.
     pub pre_prepares: u64,
     /// PREPAREs, likewise.
@@ -114,8 +116,8 @@ pub fn run(sizes: &[u16], batches: u32, out: &Path) -> Result<(), Error> {
     println!("{}", table(&runs));
     for run in runs.iter().filter(|run| !run.is_as_modelled()) {
         println!(
-            "n = {}: not as modelled. A view change or a replica that caught up while counting does that; look at `other`",
-            run.nodes
+            "n = {}: not as modelled; {} view changes and {} other messages while counting",
+            run.nodes, run.view_changes, run.other
         );
     }
     let results = Results {
@@ -201,6 +203,7 @@ pub async fn measure(mut network: Network, batches: u32) -> Result<Counts, Error
 #[derive(PartialEq)]
 struct Look {
     heights: Vec<u64>,
+    view: u64,
     metrics: Vec<Metrics>,
 }
 
@@ -208,10 +211,13 @@ impl Look {
     async fn now(network: &Network, observer: &Observer) -> Result<Self, Error> {
         let mut look = Self {
             heights: Vec::new(),
+            view: 0,
             metrics: Vec::new(),
         };
         for node in network.nodes() {
-            look.heights.push(observer.status(node).await?.executed);
+            let status = observer.status(node).await?;
+            look.heights.push(status.executed);
+            look.view = look.view.max(status.target);
             look.metrics.push(Metrics::of(network.genesis(), node)?);
         }
         Ok(look)
@@ -296,6 +302,7 @@ impl Counts {
         Ok(Self {
             nodes,
             batches,
+            view_changes: after.view.saturating_sub(before.view),
             pre_prepares,
             prepares,
             commits,

@@ -40,7 +40,7 @@ pub(super) fn restart(network: &mut Network, name: NodeName) -> Result<(), Error
 
 pub(super) fn pause(network: &mut Network, what: &Disturbance) -> Result<(), Error> {
     let node = resolve(network, what.node)?;
-    if !network.signal(node, Signal::SIGSTOP)? {
+    if !network.pause(node)? {
         return Err(down_already(node));
     }
     println!("n{node} paused");

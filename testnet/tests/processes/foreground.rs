@@ -26,25 +26,37 @@ fn run(directory: &Path, arguments: &[&str]) -> Output {
     testnet(directory, arguments).output().unwrap()
 }
 
+/// A command in front, which is killed if its test fails.
+struct Front(Child);
+
+impl Drop for Front {
+    fn drop(&mut self) {
+        // It fails only if the command has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// `up` in front, once it says that it is ready.
-fn up(directory: &Path) -> Child {
-    let mut child = testnet(directory, &["up", "--base-port", "auto"])
+fn up(directory: &Path) -> Front {
+    let child = testnet(directory, &["up", "--base-port", "auto"])
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let mut front = Front(child);
     let mut said = String::new();
-    for line in BufReader::new(child.stdout.as_mut().unwrap()).lines() {
+    for line in BufReader::new(front.0.stdout.as_mut().unwrap()).lines() {
         said += &line.unwrap();
         said.push('\n');
         if said.contains("✔ ready") {
-            return child;
+            return front;
         }
     }
-    panic!("up ended without being ready: {:?}, after {said}", child.wait());
+    panic!("up ended without being ready: {:?}, after {said}", front.0.wait());
 }
 
-fn signal(child: &Child, what: Signal) {
-    kill(Pid::from_raw(i32::try_from(child.id()).unwrap()), what).unwrap();
+fn signal(front: &Front, what: Signal) {
+    kill(Pid::from_raw(i32::try_from(front.0.id()).unwrap()), what).unwrap();
 }
 
 fn all_down(layout: &Layout) -> bool {
@@ -56,10 +68,10 @@ fn ctrl_c_stops_every_process() {
     let _turn = turn();
     let directory = tempfile::tempdir().unwrap();
     let layout = Layout::new(directory.path().join("net"));
-    let mut child = up(layout.root());
+    let mut front = up(layout.root());
     assert!((0..4).all(|node| matches!(activity(&layout, node), Activity::Running { .. })));
-    signal(&child, Signal::SIGINT);
-    assert_eq!(child.wait().unwrap().code(), Some(130));
+    signal(&front, Signal::SIGINT);
+    assert_eq!(front.0.wait().unwrap().code(), Some(130));
     assert!(all_down(&layout));
 }
 
@@ -68,12 +80,12 @@ fn no_process_outlives_a_killed_command() {
     let _turn = turn();
     let directory = tempfile::tempdir().unwrap();
     let layout = Layout::new(directory.path().join("net"));
-    let mut child = up(layout.root());
+    let mut front = up(layout.root());
     // A frozen node cannot end by itself.
     assert!(run(layout.root(), &["pause", "n1"]).status.success());
     assert!(matches!(activity(&layout, 1), Activity::Paused { .. }));
-    signal(&child, Signal::SIGKILL);
-    child.wait().unwrap();
+    signal(&front, Signal::SIGKILL);
+    front.0.wait().unwrap();
     until("the end of all nodes", || all_down(&layout));
 }
 

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use tagma_crypto::SecretKey;
 use tagma_crypto::encode::{decode, encode};
 use tagma_testnet::Network;
-use tagma_wire::client_protocol::{ClientRequest, ClientResponse, MAX_ANSWER_FRAME, MAX_CLIENT_FRAME};
+use tagma_wire::client_protocol::{ClientRequest, ClientResponse, MAX_CLIENT_FRAME};
 use tagma_wire::{ClientEvent, ClientEvents, ClientListener, ClientListenerConfig, Identity, WireCounters};
 use tokio::runtime::Runtime;
 
@@ -23,9 +23,8 @@ impl Impostor {
         answer: impl Fn(ClientRequest) -> Option<ClientResponse> + Send + 'static,
     ) -> Self {
         let genesis = network.genesis();
-        let mut config =
-            ClientListenerConfig::new(genesis.replica(node).unwrap().client_address.parse().unwrap());
-        config.max_reply = MAX_ANSWER_FRAME;
+        let listen = genesis.replica(node).unwrap().client_address.parse().unwrap();
+        let config = ClientListenerConfig::new(listen);
         let identity = Identity {
             id: node.into(),
             network_secret: SecretKey::load(&network.layout().network_key(node)).unwrap(),

@@ -5,11 +5,21 @@ use tagma_testnet::bench::messages::{Counts, measure, model};
 
 use crate::support::{programs, runtime, turn};
 
+/// Measurements of one size before giving up on one without a view change.
+const ATTEMPTS: usize = 5;
+
+/// Counts over 20 batches of the normal case: on a machine that is too busy a primary may seem dead, and then the count is
+/// of something else.
 fn count(nodes: u16) -> Counts {
     let _turn = turn();
-    runtime()
-        .block_on(measure(Network::ephemeral(nodes, programs()).unwrap(), 20))
-        .unwrap()
+    let measure = |_| {
+        let network = Network::ephemeral(nodes, programs()).unwrap();
+        runtime().block_on(measure(network, 20)).unwrap()
+    };
+    let mut attempts = (0..ATTEMPTS).map(measure);
+    attempts
+        .find(|counts| counts.view_changes == 0)
+        .expect("a measurement without a view change")
 }
 
 #[test]
