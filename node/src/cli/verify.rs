@@ -2,8 +2,8 @@
 
 use tagma_crypto::encode::decode;
 use tagma_crypto::verify_batch;
-use tagma_ledger::BlockHeader;
 use tagma_ledger::store::StoreError;
+use tagma_ledger::{BlockHeader, ledger_store};
 use tagma_pbft::KeyRing;
 use tagma_pbft::certificate::CommitCertificate;
 
@@ -15,7 +15,13 @@ use crate::exit::{Exit, Failure};
 pub(super) fn run(home: &HomeArgs) -> Result<(), Failure> {
     let data = Offline::open(home)?;
     let ring = key_ring(&data.genesis).map_err(Failure::with(Exit::Config))?;
-    let wrong = |error: StoreError| Failure::new(Exit::Verification, error);
+    let wrong = |error: StoreError| {
+        match error {
+        StoreError::Missing { table: ledger_store::BODIES, .. } => Failure::new(Exit::Verification, error)
+            .hint("a replica that prunes (`storage.keep_blocks`) or fetched its state has no whole chain: verify another's"),
+        error => Failure::new(Exit::Verification, error),
+    }
+    };
     let replayed = data.ledger.replay_from_genesis(&data.genesis).map_err(wrong)?;
     let height = replayed.tip.height;
     data.ledger

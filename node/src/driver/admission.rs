@@ -22,6 +22,7 @@ use crate::metrics::{Metrics, Path};
 const MAX_EVENTS: usize = 1024;
 
 /// What became of an event, in the order of events.
+#[allow(clippy::large_enum_variant, reason = "a short list that lives for one turn")]
 enum Taken {
     Input(CoreInput, Option<FramePermit>),
     Submit(ConnectionId, Digest, FramePermit),

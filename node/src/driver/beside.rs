@@ -57,7 +57,7 @@ impl Beside {
         let threads = vec![
             thread("sync", {
                 let (inbox, metrics) = (inbox.clone(), metrics.clone());
-                move || sync::run(&store, &groups, &inbox, &metrics)
+                move || sync::run(&*store, &groups, &inbox, &metrics)
             })?,
             thread("executor", {
                 let (inbox, mesh) = (inbox.clone(), mesh.clone());
@@ -69,10 +69,10 @@ impl Beside {
                 move || execute.run(&jobs)
             })?,
             thread("checker", move || {
-                run_checks(&verifier, &checks, &inbox, &metrics)
+                run_checks(&verifier, &checks, &inbox, &metrics);
             })?,
             thread("reader", move || {
-                reader::run(&questions, &shared, &mesh, &clients)
+                reader::run(&questions, &shared, &mesh, &clients);
             })?,
         ];
         Ok(Self {

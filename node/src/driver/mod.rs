@@ -25,6 +25,7 @@ mod execution;
 mod fatal;
 mod mesh;
 mod node;
+mod phases;
 mod reader;
 mod setup;
 mod shared;
@@ -42,6 +43,10 @@ use tagma_wire::FramePermit;
 use crate::core::CoreInput;
 
 /// What the loop is woken by.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "`Stop` comes once; a box would cost an allocation an input"
+)]
 enum Wake {
     /// Something for the core; the permit, if any, is given back when the core is done with it.
     Input(CoreInput, Option<FramePermit>),

@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use super::admission::Admission;
 use super::beside::{Beside, BesideParts, thread};
 use super::mesh::Mesh;
+use super::phases::Phases;
 use super::reader::Questions;
 use super::setup::{NodeSetup, lock_failure, open_store, store_failure};
 use super::shared::{Published, Shared};
@@ -150,6 +151,7 @@ impl Node {
             questions: Questions::default(),
             shared: Arc::clone(&shared),
             metrics: metrics.clone(),
+            phases: Phases::new(metrics.clone()),
             synced: Ticket::default(),
         };
         let the_loop = thread("loop", move || the_loop.run(out))?;
@@ -199,9 +201,11 @@ impl Node {
     pub async fn stop(self, reason: &str) {
         let _ = self.inbox.send(Wake::Stop);
         join(vec![self.the_loop]).await;
-        self.http.stop().await;
-        self.clients.close(reason, LAST_FRAMES).await;
-        self.peers.close(reason, LAST_FRAMES).await;
+        tokio::join!(
+            self.http.stop(),
+            self.clients.close(reason, LAST_FRAMES),
+            self.peers.close(reason, LAST_FRAMES),
+        );
         self.stop_gates.send_replace(true);
         // The gates first: one of them holds a way to the reader.
         join(self.gates).await;

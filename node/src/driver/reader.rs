@@ -83,3 +83,22 @@ pub(super) fn run(jobs: &Receiver<Job>, shared: &Shared, mesh: &Mesh, listener: 
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_peer_has_so_many_places_and_gets_them_back() {
+        let mut questions = Questions::default();
+        let peer = ReplicaId::new(1);
+        let mut places: Vec<Place> = std::iter::from_fn(|| questions.place(peer)).take(100).collect();
+        assert_eq!(places.len(), MAX_WAITING);
+        assert!(
+            questions.place(ReplicaId::new(2)).is_some(),
+            "others have places of their own"
+        );
+        places.pop();
+        assert!(questions.place(peer).is_some(), "an answer gives its place back");
+    }
+}

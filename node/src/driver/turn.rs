@@ -5,17 +5,18 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
 use tagma_pbft::io::Check;
-use tagma_pbft::{Event, Ticket};
+use tagma_pbft::{Event, SeqNum, Ticket};
 use tagma_wire::{ClientListener, ConnectionId};
 
 use super::admission::respond;
 use super::execution::Job as ExecutorJob;
 use super::mesh::Mesh;
+use super::phases::Phases;
 use super::reader::{Job as ReaderJob, Questions};
 use super::sync::Group;
 use super::{Clock, Published, Shared, Wake};
 use crate::core::{ClientId, Core, CoreInput, CoreOutputs};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Phase};
 
 /// Most inputs of one turn: they share a sync, and what they ask for does not wait longer than this takes.
 const MAX_INPUTS: usize = 512;
@@ -36,6 +37,7 @@ pub(super) struct Loop {
     pub(super) questions: Questions,
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: Metrics,
+    pub(super) phases: Phases,
     /// Everything up to this ticket is on disk.
     pub(super) synced: Ticket,
 }
@@ -97,6 +99,7 @@ impl Loop {
                 .iter()
                 .filter(|receipt| receipt.executed().is_some());
             self.metrics.executed_requests.inc_by(executed.count() as u64);
+            self.phases.end(SeqNum::new(done.view.header.height));
         }
         self.core.step(self.clock.now(), input, out);
     }
@@ -135,7 +138,7 @@ impl Loop {
         // Also among the records, which is where they are kept.
         pbft.evidence.clear();
         for event in pbft.events.drain(..) {
-            tell(&self.metrics, event);
+            tell(&self.metrics, &mut self.phases, event);
         }
         for (client, response) in out.replies.drain(..) {
             let ClientId(number) = client;
@@ -197,17 +200,22 @@ impl Loop {
 }
 
 /// Counts an event and tells people; the level says whose fault it is.
-fn tell(metrics: &Metrics, event: Event) {
+fn tell(metrics: &Metrics, phases: &mut Phases, event: Event) {
     match event {
         Event::Started => tracing::info!("the log is complete as far as 2f others know: voting"),
         Event::Proposed { seq, requests } => {
             let requests = u32::try_from(requests).unwrap_or(u32::MAX);
             metrics.batch_requests.observe(f64::from(requests));
+            phases.begin(seq, Phase::Prepare);
             tracing::debug!(%seq, requests, "proposed");
         }
-        Event::Prepared { seq } => tracing::trace!(%seq, "prepared"),
+        Event::Prepared { seq } => {
+            phases.begin(seq, Phase::Commit);
+            tracing::trace!(%seq, "prepared");
+        }
         Event::Committed { seq } => {
             metrics.committed_batches.inc();
+            phases.begin(seq, Phase::Execute);
             tracing::debug!(%seq, "committed");
         }
         Event::ViewChangeStarted { target, reason } => {

@@ -10,6 +10,7 @@ use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use std::sync::Arc;
+use std::time::Duration;
 use tagma_pbft::{Kind, ReplicaId};
 use tagma_wire::WireCounters;
 
@@ -67,6 +68,37 @@ impl Path {
     }
 }
 
+/// What a batch is doing here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Proposed here, until it is prepared; seen at the primary alone.
+    Prepare,
+    /// Prepared, until it is final.
+    Commit,
+    /// Final, until it is executed.
+    Execute,
+}
+
+impl Phase {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Prepare => "prepare",
+            Self::Commit => "commit",
+            Self::Execute => "execute",
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PhaseLabel {
+    phase: &'static str,
+}
+
+/// Buckets from a tenth of a millisecond to several seconds.
+fn phase_histogram() -> Histogram {
+    Histogram::new(exponential_buckets(100e-6, 2.0, 17))
+}
+
 /// The counters of one replica. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Metrics {
@@ -81,6 +113,7 @@ pub struct Metrics {
     admission_rejected: Family<ReasonLabel, Counter>,
     verifications: Family<PathLabel, Counter>,
     status: Family<StandingLabel, Gauge>,
+    phases: Family<PhaseLabel, Histogram, fn() -> Histogram>,
     /// The view this replica is in.
     pub view: Gauge,
     /// The last height executed.
@@ -126,6 +159,7 @@ impl Metrics {
             admission_rejected: Family::default(),
             verifications: Family::default(),
             status: Family::default(),
+            phases: Family::new_with_constructor(phase_histogram),
             view: Gauge::default(),
             executed: Gauge::default(),
             stable: Gauge::default(),
@@ -197,6 +231,11 @@ impl Metrics {
             "stable_checkpoint_sequence",
             "The low water mark h.",
             self.stable.clone(),
+        );
+        registry.register(
+            "phase_duration_seconds",
+            "Time a batch spends in a phase here.",
+            self.phases.clone(),
         );
         registry.register(
             "committed_batches",
@@ -296,6 +335,13 @@ impl Metrics {
         self.verifications
             .get_or_create(&PathLabel { path: path.name() })
             .inc_by(items as u64);
+    }
+
+    /// A batch was so long in this phase.
+    pub fn phase(&self, phase: Phase, took: Duration) {
+        self.phases
+            .get_or_create(&PhaseLabel { phase: phase.name() })
+            .observe(took.as_secs_f64());
     }
 
     /// What this replica may do; `standing` is one of the four names of [`tagma_pbft::Standing`].

@@ -74,12 +74,9 @@ impl Collector for WireCollector {
             faults(&snapshot),
         )?;
         let open = i64::try_from(snapshot.clients.open).unwrap_or(i64::MAX);
-        gauge(
-            &mut encoder,
-            "client_connections",
-            "Clients connected now.",
-            vec![(Vec::new(), open)],
-        )
+        let help = "Clients connected now.";
+        let metric = encoder.encode_descriptor("client_connections", help, None, MetricType::Gauge)?;
+        ConstGauge::new(open).encode(metric)
     }
 }
 

@@ -8,7 +8,7 @@ use tagma_wire::client_protocol::{Answer, ClientRequest, ClientResponse, Query};
 use super::support::*;
 
 /// Short checkpoint intervals, so that a few transfers pass some.
-pub fn short() -> Parameters {
+pub(crate) fn short() -> Parameters {
     Parameters {
         checkpoint_interval: 4,
         window: 8,
@@ -43,6 +43,7 @@ async fn four_replicas_commit_transfers() {
     for node in network.nodes.values() {
         let (_, account) = node.shared().account(&bob);
         assert_eq!(account.unwrap().balance, SUPPLY_EACH + 50);
+        assert!(metric(node, "tagma_phase_duration_seconds_count{phase=\"execute\"}") > 0);
         eventually("a stable checkpoint", async || {
             (node.shared().published().stable >= 4).then_some(())
         })
@@ -134,9 +135,7 @@ async fn everything_acknowledged_survives_a_restart_of_all() {
                 .submit(&transfer(client.chain, &alice, bob, nonce, 1))
                 .await;
         }
-        for id in 0..4 {
-            network.stop_node(id).await;
-        }
+        network.stop_all().await;
         for id in 0..4 {
             network.start_node(id).await;
         }

@@ -1,5 +1,9 @@
 //! A network of replicas on loopback, with real sockets and real databases, inside one test process.
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test binary uses its part of what is shared"
+)]
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
@@ -142,9 +146,16 @@ impl Network {
     }
 
     pub async fn stop(mut self) {
+        self.stop_all().await;
+    }
+
+    /// Stops every running replica, all at once.
+    pub async fn stop_all(&mut self) {
+        let mut stops = tokio::task::JoinSet::new();
         while let Some((_, node)) = self.nodes.pop_first() {
-            node.stop("the test is over").await;
+            stops.spawn(async move { node.stop("the test stops it").await });
         }
+        stops.join_all().await;
     }
 
     /// Waits until every running replica has executed `height`, and holds their chains against each other.
