@@ -41,26 +41,24 @@ pub fn decide(view_changes: &[Arc<ViewChange>], null: Digest) -> Result<Decision
     let min_s = stable
         .as_ref()
         .map_or(SeqNum::ZERO, |certificate| certificate.seq);
-    let mut best: BTreeMap<SeqNum, (View, Digest)> = BTreeMap::new();
+    // By view, so that a contradiction is found whatever the order of V, and below a higher certificate too.
+    let mut certified: BTreeMap<SeqNum, BTreeMap<View, Digest>> = BTreeMap::new();
     for certificate in view_changes.iter().flat_map(|message| message.prepared.iter()) {
         if certificate.seq <= min_s {
             continue;
         }
-        let entry = best
-            .entry(certificate.seq)
-            .or_insert((certificate.view, certificate.digest));
-        if entry.0 == certificate.view && entry.1 != certificate.digest {
+        let by_view = certified.entry(certificate.seq).or_default();
+        let digest = *by_view.entry(certificate.view).or_insert(certificate.digest);
+        if digest != certificate.digest {
             return Err(BadNewView::Contradiction(certificate.seq, certificate.view));
         }
-        if entry.0 < certificate.view {
-            *entry = (certificate.view, certificate.digest);
-        }
     }
-    let max_s = best.last_key_value().map_or(min_s, |(seq, _)| *seq);
-    let choices = min_s
-        .up_to(max_s)
-        .map(|seq| (seq, best.get(&seq).map_or(null, |(_, digest)| *digest)))
-        .collect();
+    let max_s = certified.last_key_value().map_or(min_s, |(seq, _)| *seq);
+    let choose = |seq| {
+        let highest = certified.get(&seq).and_then(BTreeMap::last_key_value);
+        (seq, highest.map_or(null, |(_, digest)| *digest))
+    };
+    let choices = min_s.up_to(max_s).map(choose).collect();
     Ok(Decision {
         stable,
         min_s,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use tagma_crypto::{Digest, Signature};
+use tagma_crypto::{Digest, SecretKey, Signature};
 use tagma_pbft::certificate::{CommitCertificate, Endorsement, PreparedCertificate, StableCertificate};
 use tagma_pbft::message::{Checkpoint, Message, NewView, Phase, Reproposal, ViewChange, Vote};
 use tagma_pbft::{Batch, Body, Event, Recipient};
@@ -38,8 +38,13 @@ impl Cluster {
         Body::null(&self.ring.chain).digest()
     }
 
+    /// A replica's key; one who is no replica signs with somebody's.
+    fn key(&self, sender: u16) -> &SecretKey {
+        &self.keys[usize::from(sender) % self.keys.len()]
+    }
+
     pub(crate) fn vote(&self, sender: u16, phase: Phase, view: u64, seq: u64, digest: Digest) -> Vote {
-        let key = &self.keys[usize::from(sender)];
+        let key = self.key(sender);
         Vote::sign(phase, v(view), n(seq), digest, id(sender), &self.ring.chain, key)
     }
 
@@ -76,7 +81,7 @@ impl Cluster {
     }
 
     pub(crate) fn checkpoint(&self, sender: u16, seq: u64, header: Digest) -> Message {
-        let key = &self.keys[usize::from(sender)];
+        let key = self.key(sender);
         Message::Checkpoint(Checkpoint::sign(
             n(seq),
             header,
@@ -131,7 +136,7 @@ impl Cluster {
 
     pub(crate) fn stable(&self, senders: &[u16], seq: u64, header: Digest) -> StableCertificate {
         let sign = |sender: u16| {
-            let key = &self.keys[usize::from(sender)];
+            let key = self.key(sender);
             Checkpoint::sign(n(seq), header, id(sender), &self.ring.chain, key).signature
         };
         StableCertificate {
@@ -148,7 +153,7 @@ impl Cluster {
         stable: Option<StableCertificate>,
         prepared: Vec<PreparedCertificate>,
     ) -> Arc<ViewChange> {
-        let key = &self.keys[usize::from(sender)];
+        let key = self.key(sender);
         let (target, sender) = (v(target), id(sender));
         Arc::new(ViewChange::sign(
             target,
@@ -188,7 +193,7 @@ impl Cluster {
             signature: Signature::from_bytes([0; 64]),
         };
         let content = message.content_digest();
-        let key = &self.keys[usize::from(primary)];
+        let key = self.key(primary);
         message.signature = key.sign(NewView::DOMAIN, &self.ring.chain, content.as_bytes());
         Arc::new(message)
     }
