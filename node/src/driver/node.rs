@@ -75,6 +75,8 @@ impl Node {
         ));
         let metrics = Metrics::new(Arc::clone(&wire));
         let published = Published::of(&core, checkpoint);
+        // Before anybody can ask for them.
+        published.count(&metrics);
         let ledger = LedgerStore::new(Arc::clone(&store), genesis);
         let shared = Shared::new(
             me,

@@ -13,6 +13,7 @@ use tagma_wire::client_protocol::{
 
 use super::Clock;
 use crate::core::{Core, LedgerView};
+use crate::metrics::Metrics;
 use crate::storage::RocksStore;
 
 /// The replica as of its last turn.
@@ -37,6 +38,16 @@ pub struct Published {
 }
 
 impl Published {
+    /// Sets the gauges to what this says.
+    pub(super) fn count(&self, metrics: &Metrics) {
+        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+        metrics.view.set(gauge(self.view));
+        metrics.executed.set(gauge(self.ledger.header.height));
+        metrics.stable.set(gauge(self.stable));
+        metrics.pending.set(gauge(self.pending));
+        metrics.standing(self.standing_name());
+    }
+
     /// What is to be seen of a core; `last` is the checkpoint seen before.
     pub(super) fn of(core: &Core, last: (u64, Digest)) -> Self {
         let replica: &Replica = core.replica();

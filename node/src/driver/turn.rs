@@ -189,12 +189,7 @@ impl Loop {
 
     fn publish(&self) {
         let published = Published::of(&self.core, self.shared.published().checkpoint);
-        let gauge = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-        self.metrics.view.set(gauge(published.view));
-        self.metrics.executed.set(gauge(published.ledger.header.height));
-        self.metrics.stable.set(gauge(published.stable));
-        self.metrics.pending.set(gauge(published.pending));
-        self.metrics.standing(published.standing_name());
+        published.count(&self.metrics);
         self.shared.publish(published);
     }
 }
