@@ -19,13 +19,22 @@ use crate::world::{Event, ProcessEvent, World};
 impl World {
     fn later(&mut self, index: usize, delay: u64, event: ProcessEvent) {
         let incarnation = self.host_mut(index).incarnation;
-        self.schedule(delay, Event::Process { host: index, incarnation, event });
+        self.schedule(
+            delay,
+            Event::Process {
+                host: index,
+                incarnation,
+                event,
+            },
+        );
     }
 
     /// Everything the steps of the turn asked for.
     pub(crate) fn end_turn(&mut self, index: usize) -> Checked {
         let host = self.host_mut(index);
-        let Some(process) = &mut host.process else { return Ok(()) };
+        let Some(process) = &mut host.process else {
+            return Ok(());
+        };
         process.turning = false;
         let out = std::mem::take(&mut process.out);
         let pbft = out.pbft;
@@ -53,11 +62,15 @@ impl World {
         let host = self.host_mut(index);
         if let Some(process) = &mut host.process {
             process.jobs.extend(pbft.execute.into_iter().map(Job::Execute));
-            process.jobs.extend(pbft.stable.map(|certificate| Job::Stable(certificate.seq.get())));
+            process
+                .jobs
+                .extend(pbft.stable.map(|certificate| Job::Stable(certificate.seq.get())));
             // After the executions: a transfer must not overtake the blocks handed out before it.
             process.jobs.extend(out.transfer.into_iter().map(Job::Transfer));
             let questions = out.serve_state.into_iter();
-            process.jobs.extend(questions.map(|(to, seq, part)| Job::ServeState { to, seq, part }));
+            process
+                .jobs
+                .extend(questions.map(|(to, seq, part)| Job::ServeState { to, seq, part }));
         }
         self.begin_work(index);
         for check in pbft.check {
@@ -92,7 +105,9 @@ impl World {
             let faulty = |id: ReplicaId| {
                 let places = self.places.get(id.index());
                 let hosts = places.into_iter().flatten();
-                hosts.filter_map(|host| self.hosts.get(*host)).any(|host| !host.is_honest())
+                hosts
+                    .filter_map(|host| self.hosts.get(*host))
+                    .any(|host| !host.is_honest())
             };
             Checks::accused(&self.chain, index, evidence, faulty)?;
         }
@@ -156,9 +171,13 @@ impl World {
     /// The executor takes its next job.
     pub(crate) fn work(&mut self, index: usize) -> Checked {
         let host = self.host_mut(index);
-        let Some(process) = &mut host.process else { return Ok(()) };
+        let Some(process) = &mut host.process else {
+            return Ok(());
+        };
         process.executing = false;
-        let Some(job) = process.jobs.pop_front() else { return Ok(()) };
+        let Some(job) = process.jobs.pop_front() else {
+            return Ok(());
+        };
         match job {
             Job::Execute(execution) => self.execute(index, &execution)?,
             Job::Stable(height) => process.executor.on_stable(height),
@@ -176,15 +195,22 @@ impl World {
     fn execute(&mut self, index: usize, execution: &Execution) -> Checked {
         let host = self.host_mut(index);
         let honest = host.is_honest();
-        let Some(process) = &mut host.process else { return Ok(()) };
+        let Some(process) = &mut host.process else {
+            return Ok(());
+        };
         let done = match process.executor.execute(execution) {
             Ok(done) => done,
             Err(error) => return Err(Violation::new("execution", format!("host {index}: {error}"))),
         };
         let height = done.view.header.height;
-        self.trace.event(self.now, "block", index, done.view.tip.as_bytes());
+        self.trace
+            .event(self.now, "block", index, done.view.tip.as_bytes());
         self.trace.line(self.now, || {
-            format!("h{index} executes {height}, {} requests, batch {}", done.receipts.len(), done.view.header.batch)
+            format!(
+                "h{index} executes {height}, {} requests, batch {}",
+                done.receipts.len(),
+                done.view.header.batch
+            )
         });
         if honest {
             self.checks.executed(index, execution.body.batch(), &done)?;
@@ -198,17 +224,23 @@ impl World {
     }
 
     fn transfer(&mut self, index: usize, job: TransferJob) -> Checked {
-        self.trace.line(self.now, || format!("h{index} transfer: {}", crate::describe::transfer(&job)));
+        self.trace.line(self.now, || {
+            format!("h{index} transfer: {}", crate::describe::transfer(&job))
+        });
         let host = self.host_mut(index);
         let honest = host.is_honest();
-        let Some(process) = &mut host.process else { return Ok(()) };
+        let Some(process) = &mut host.process else {
+            return Ok(());
+        };
         let event = match process.executor.transfer(job) {
             Ok(event) => event,
             Err(error) => return Err(Violation::new("transfer", format!("host {index}: {error}"))),
         };
         if let Some(TransferEvent::Installed(view)) = &event {
             self.count("a state was installed");
-            self.trace.line(self.now, || format!("h{index} installs the state at {}", view.header.height));
+            self.trace.line(self.now, || {
+                format!("h{index} installs the state at {}", view.header.height)
+            });
             if honest {
                 self.checks.installed(index, view)?;
             }
@@ -233,7 +265,9 @@ impl World {
     pub(crate) fn serve(&mut self, index: usize, peer: ReplicaId, question: Serve) -> Checked {
         let chain = self.chain.id;
         let host = self.host_mut(index);
-        let Some(process) = &mut host.process else { return Ok(()) };
+        let Some(process) = &mut host.process else {
+            return Ok(());
+        };
         let answer = match question.answer(process.executor.ledger(), &chain) {
             Ok(answer) => answer,
             Err(error) => return Err(Violation::new("serving", format!("host {index}: {error}"))),
@@ -248,9 +282,15 @@ impl World {
     fn leave(&mut self, index: usize, send: &Send) -> Checked {
         let host = self.host_mut(index);
         let (id, honest) = (host.id, host.is_honest());
-        let synced = host.process.as_ref().map_or(tagma_pbft::Ticket(0), |process| process.synced);
+        let synced = host
+            .process
+            .as_ref()
+            .map_or(tagma_pbft::Ticket(0), |process| process.synced);
         if send.after > synced {
-            let detail = format!("host {index}: {} left before its sync", send.message.kind().name());
+            let detail = format!(
+                "host {index}: {} left before its sync",
+                send.message.kind().name()
+            );
             return Err(Violation::new("sync before send", detail));
         }
         if honest {
@@ -259,7 +299,13 @@ impl World {
         match send.to {
             Recipient::One(to) => self.transmit(index, to, &send.message),
             Recipient::Others => {
-                let others: Vec<ReplicaId> = self.chain.ring.quorum.all().filter(|other| *other != id).collect();
+                let others: Vec<ReplicaId> = self
+                    .chain
+                    .ring
+                    .quorum
+                    .all()
+                    .filter(|other| *other != id)
+                    .collect();
                 if honest {
                     let bytes: Arc<[u8]> = encode(&*send.message).into();
                     for to in others {
@@ -290,7 +336,10 @@ impl World {
                 null: self.chain.null,
                 rng: &mut rng,
             };
-            messages = messages.iter().flat_map(|message| behaviour.send(&mut forge, to, message)).collect();
+            messages = messages
+                .iter()
+                .flat_map(|message| behaviour.send(&mut forge, to, message))
+                .collect();
         }
         if !behaviours.is_empty() {
             self.rng = rng;
@@ -310,7 +359,12 @@ impl World {
         let places = self.places.get(to.index()).cloned().unwrap_or_default();
         for place in places.into_iter().filter(|place| *place != from) {
             let incarnation = self.host_mut(place).incarnation;
-            let deliver = || Event::Deliver { from, to: place, incarnation, bytes: Arc::clone(bytes) };
+            let deliver = || Event::Deliver {
+                from,
+                to: place,
+                incarnation,
+                bytes: Arc::clone(bytes),
+            };
             match self.network.send(from, place, &mut self.rng) {
                 Fate::Arrives(delay) => self.schedule(delay, deliver()),
                 Fate::Twice(first, second) => {
@@ -336,14 +390,27 @@ impl World {
         let delay = weather.delay(&mut self.rng);
         let from = self.host_mut(index).id;
         let client = usize::try_from(client.0).unwrap_or(usize::MAX);
-        self.schedule(delay, Event::Respond { from, client, response });
+        self.schedule(
+            delay,
+            Event::Respond {
+                from,
+                client,
+                response,
+            },
+        );
     }
 
     /// A client does what it does next.
     pub(crate) fn act(&mut self, index: usize, generation: u64) {
         let height = self.checks.height();
-        let others: Vec<_> = (0..self.chain.account_keys.len()).map(|number| self.chain.account(number)).collect();
-        let Some(client) = self.clients.get_mut(index).filter(|client| client.generation == generation) else {
+        let others: Vec<_> = (0..self.chain.account_keys.len())
+            .map(|number| self.chain.account(number))
+            .collect();
+        let Some(client) = self
+            .clients
+            .get_mut(index)
+            .filter(|client| client.generation == generation)
+        else {
             return;
         };
         client.generation += 1;
@@ -362,7 +429,13 @@ impl World {
             }
         }
         if !idle {
-            self.schedule(patience, Event::Client { client: index, generation });
+            self.schedule(
+                patience,
+                Event::Client {
+                    client: index,
+                    generation,
+                },
+            );
         }
     }
 
@@ -376,10 +449,20 @@ impl World {
             Target::Even => id.is_multiple_of(2),
             Target::Odd => !id.is_multiple_of(2),
         };
-        self.hosts.iter().filter(|host| chosen(u64::from(host.id.get()))).map(|host| host.index).collect()
+        self.hosts
+            .iter()
+            .filter(|host| chosen(u64::from(host.id.get())))
+            .map(|host| host.index)
+            .collect()
     }
 
-    fn submit(&mut self, index: usize, host: usize, account: tagma_crypto::PublicKey, request: &Arc<tagma_ledger::Request>) {
+    fn submit(
+        &mut self,
+        index: usize,
+        host: usize,
+        account: tagma_crypto::PublicKey,
+        request: &Arc<tagma_ledger::Request>,
+    ) {
         let weather = self.network.weather();
         self.connect_client(index, account);
         if self.hosts.get(host).is_none_or(|host| host.process.is_none()) {
@@ -392,7 +475,15 @@ impl World {
         let delay = weather.delay(&mut self.rng);
         let incarnation = self.host_mut(host).incarnation;
         let request = Arc::clone(request);
-        self.schedule(delay, Event::Submit { host, incarnation, client: index, request });
+        self.schedule(
+            delay,
+            Event::Submit {
+                host,
+                incarnation,
+                client: index,
+                request,
+            },
+        );
     }
 
     /// A client keeps a connection to every process, and follows its account on each.
@@ -403,7 +494,10 @@ impl World {
             if host.process.is_none() {
                 continue;
             }
-            let known = self.clients.get_mut(index).and_then(|client| client.connected.insert(place, incarnation));
+            let known = self
+                .clients
+                .get_mut(index)
+                .and_then(|client| client.connected.insert(place, incarnation));
             if known != Some(incarnation) {
                 let client = ClientId(index as u64);
                 // Following cannot violate anything.
@@ -416,7 +510,9 @@ impl World {
     pub(crate) fn crash(&mut self, index: usize, why: &'static str) {
         let mut rng = self.rng.fork();
         let host = self.host_mut(index);
-        let Some(process) = host.process.take() else { return };
+        let Some(process) = host.process.take() else {
+            return;
+        };
         host.incarnation += 1;
         let writing = process.syncing.map(|(batch, _)| batch);
         host.disk.crash(writing, &mut rng);
@@ -433,7 +529,9 @@ impl World {
     /// If what it wrote itself cannot be read back.
     pub fn start(&mut self, index: usize) -> Checked {
         let now = self.now;
-        let Some(host) = self.hosts.get_mut(index) else { return Ok(()) };
+        let Some(host) = self.hosts.get_mut(index) else {
+            return Ok(());
+        };
         if let Err(error) = host.start(&self.chain, now) {
             return Err(Violation::new("recovery", format!("host {index}: {error}")));
         }

@@ -57,7 +57,9 @@ pub const EPOCH_MS: u64 = 1_750_000_000_000;
 fn key(kind: u8, number: u16) -> SecretKey {
     let mut seed = [kind; 32];
     let (first, rest) = number.to_be_bytes().into();
-    seed.first_chunk_mut::<2>().into_iter().for_each(|bytes| *bytes = [first, rest]);
+    seed.first_chunk_mut::<2>()
+        .into_iter()
+        .for_each(|bytes| *bytes = [first, rest]);
     SecretKey::from_seed(seed)
 }
 
@@ -90,7 +92,11 @@ impl Chain {
             .collect();
         let accounts: Vec<GenesisAccount> = account_keys
             .iter()
-            .map(|key| GenesisAccount { name: None, key: key.public(), balance: BALANCE })
+            .map(|key| GenesisAccount {
+                name: None,
+                key: key.public(),
+                balance: BALANCE,
+            })
             .collect();
         let genesis = Genesis {
             chain_name: "sim".into(),
@@ -108,7 +114,11 @@ impl Chain {
                 max_clock_drift_ms: 500,
             },
         };
-        assert!(genesis.validate().is_ok(), "a plan's genesis is valid: {:?}", genesis.validate());
+        assert!(
+            genesis.validate().is_ok(),
+            "a plan's genesis is valid: {:?}",
+            genesis.validate()
+        );
         let genesis = Arc::new(genesis);
         let ring = key_ring(&genesis);
         assert!(ring.is_ok(), "a valid genesis has 3f + 1 replicas");

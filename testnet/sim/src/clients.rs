@@ -155,8 +155,13 @@ impl Client {
     }
 
     fn sign(&self, nonce: u64, operation: Operation, expiry_height: u64) -> Request {
-        let transaction =
-            Transaction { chain: self.chain, account: self.account, nonce, operation, expiry_height };
+        let transaction = Transaction {
+            chain: self.chain,
+            account: self.account,
+            nonce,
+            operation,
+            expiry_height,
+        };
         transaction.sign(&self.key).to_request()
     }
 
@@ -164,10 +169,19 @@ impl Client {
         let to = rng.pick(others).copied().unwrap_or(self.account);
         match rng.below(20) {
             0 => Operation::Read { account: to },
-            1 => Operation::Transfer { to: self.account, amount: 1 },
-            2 => Operation::Transfer { to, amount: u64::MAX - rng.below(3) },
+            1 => Operation::Transfer {
+                to: self.account,
+                amount: 1,
+            },
+            2 => Operation::Transfer {
+                to,
+                amount: u64::MAX - rng.below(3),
+            },
             3 => Operation::Transfer { to, amount: 0 },
-            _ => Operation::Transfer { to, amount: rng.between(1, 20) },
+            _ => Operation::Transfer {
+                to,
+                amount: rng.between(1, 20),
+            },
         }
     }
 
@@ -251,7 +265,12 @@ impl Client {
             _ => Target::Primary,
         };
         submissions.push((Arc::clone(&request), target));
-        self.pending = Some(Pending { request, digest, replies: BTreeMap::new(), attempts: 0 });
+        self.pending = Some(Pending {
+            request,
+            digest,
+            replies: BTreeMap::new(),
+            attempts: 0,
+        });
         submissions
     }
 
@@ -269,10 +288,22 @@ impl Client {
     }
 
     /// A reply; gives what is accepted by it: at f + 1 identical ones of distinct replicas.
-    pub fn reply(&mut self, from: ReplicaId, reply: &Reply, weak: usize, at: u64) -> Option<(Digest, Outcome, u64)> {
+    pub fn reply(
+        &mut self,
+        from: ReplicaId,
+        reply: &Reply,
+        weak: usize,
+        at: u64,
+    ) -> Option<(Digest, Outcome, u64)> {
         self.view = self.view.max(reply.view);
-        let pending = self.pending.as_mut().filter(|pending| pending.digest == reply.request)?;
-        let voters = pending.replies.entry((encode(&reply.outcome), reply.height)).or_default();
+        let pending = self
+            .pending
+            .as_mut()
+            .filter(|pending| pending.digest == reply.request)?;
+        let voters = pending
+            .replies
+            .entry((encode(&reply.outcome), reply.height))
+            .or_default();
         voters.insert(from);
         if voters.len() < weak {
             return None;

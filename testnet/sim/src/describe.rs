@@ -11,7 +11,13 @@ fn vote(vote: &Vote) -> String {
         Phase::Commit => "COMMIT",
     };
     let digest = vote.digest.to_string();
-    format!("{phase} {:?} {:?} {} of {}", vote.view, vote.seq, digest.get(..8).unwrap_or_default(), vote.sender)
+    format!(
+        "{phase} {:?} {:?} {} of {}",
+        vote.view,
+        vote.seq,
+        digest.get(..8).unwrap_or_default(),
+        vote.sender
+    )
 }
 
 /// What came in.
@@ -19,23 +25,51 @@ fn vote(vote: &Vote) -> String {
 pub(crate) fn incoming(incoming: &Incoming) -> String {
     match incoming {
         Incoming::PrePrepare(held, body) => {
-            format!("{}{}", vote(held), if body.is_some() { "" } else { " without body" })
+            format!(
+                "{}{}",
+                vote(held),
+                if body.is_some() { "" } else { " without body" }
+            )
         }
         Incoming::FaultyBatch(held, _, fault) => format!("{} with a bad batch: {fault}", vote(held)),
         Incoming::Vote(held) => vote(held),
-        Incoming::Checkpoint(checkpoint) => format!("CHECKPOINT {:?} of {}", checkpoint.seq, checkpoint.sender),
+        Incoming::Checkpoint(checkpoint) => {
+            format!("CHECKPOINT {:?} of {}", checkpoint.seq, checkpoint.sender)
+        }
         Incoming::Stable(certificate) => format!("STABLE {:?}", certificate.seq),
         Incoming::ViewChange(change) => {
             let held: Vec<String> = change
                 .prepared
                 .iter()
-                .map(|entry| format!("{:?}@{:?} {}", entry.seq, entry.view, entry.digest.to_string().get(..8).unwrap_or_default()))
+                .map(|entry| {
+                    format!(
+                        "{:?}@{:?} {}",
+                        entry.seq,
+                        entry.view,
+                        entry.digest.to_string().get(..8).unwrap_or_default()
+                    )
+                })
                 .collect();
-            format!("VIEW-CHANGE {:?} h {:?} P [{}] of {}", change.target, change.stable_seq(), held.join(", "), change.sender)
+            format!(
+                "VIEW-CHANGE {:?} h {:?} P [{}] of {}",
+                change.target,
+                change.stable_seq(),
+                held.join(", "),
+                change.sender
+            )
         }
         Incoming::NewView(new) => {
-            let senders: Vec<String> = new.view_changes.iter().map(|change| change.sender.to_string()).collect();
-            format!("NEW-VIEW {:?} V {} O {}", new.view, senders.join(","), new.proposals.len())
+            let senders: Vec<String> = new
+                .view_changes
+                .iter()
+                .map(|change| change.sender.to_string())
+                .collect();
+            format!(
+                "NEW-VIEW {:?} V {} O {}",
+                new.view,
+                senders.join(","),
+                new.proposals.len()
+            )
         }
         Incoming::Status(status) => format!(
             "STATUS {:?} target {:?} {:?} h {:?} executed {:?}, {} slots{}",
@@ -50,7 +84,10 @@ pub(crate) fn incoming(incoming: &Incoming) -> String {
         Incoming::Body(body, _) => format!("BODY {}", body.digest().to_string().get(..8).unwrap_or_default()),
         Incoming::Blocks(from, blocks) => format!("BLOCKS from {from:?}: {}", blocks.len()),
         Incoming::FetchBody(seq, digest) => {
-            format!("FETCH-BODY {seq:?} {}", digest.to_string().get(..8).unwrap_or_default())
+            format!(
+                "FETCH-BODY {seq:?} {}",
+                digest.to_string().get(..8).unwrap_or_default()
+            )
         }
         Incoming::Forward(requests) => format!("FORWARD {}", requests.len()),
         Incoming::Application(message) => application(message),

@@ -22,7 +22,12 @@ impl Disk {
     /// A good disk with nothing on it.
     #[must_use]
     pub fn new() -> Self {
-        let mut disk = Self { store: MemoryStore::new(), sync_min: 0, sync_max: 0, fails: false };
+        let mut disk = Self {
+            store: MemoryStore::new(),
+            sync_min: 0,
+            sync_max: 0,
+            fails: false,
+        };
         disk.repair();
         disk
     }

@@ -13,7 +13,12 @@ impl World {
     /// The first invariant violated.
     pub(crate) fn disturb(&mut self, disturbance: Disturbance) -> Checked {
         self.count(disturbance.name());
-        self.trace.event(self.now, disturbance.name(), 0, format!("{disturbance:?}").as_bytes());
+        self.trace.event(
+            self.now,
+            disturbance.name(),
+            0,
+            format!("{disturbance:?}").as_bytes(),
+        );
         self.trace.line(self.now, || format!("*** {disturbance:?}"));
         match disturbance {
             Disturbance::Crash(host) => self.crash(host, "crash"),

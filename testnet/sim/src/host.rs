@@ -149,7 +149,10 @@ impl Host {
     #[must_use]
     pub fn now(&self, at: u64) -> Now {
         let wall = EPOCH_MS.saturating_add(at / MILLI);
-        Now { clock: Time::from_nanos(at), wall_ms: wall.saturating_add_signed(self.skew_ms) }
+        Now {
+            clock: Time::from_nanos(at),
+            wall_ms: wall.saturating_add_signed(self.skew_ms),
+        }
     }
 
     /// The core, if it runs.
@@ -167,7 +170,8 @@ impl Host {
     /// Whether it runs and takes part.
     #[must_use]
     pub fn is_voting(&self) -> bool {
-        self.core().is_some_and(|core| *core.replica().standing() == Standing::Voting)
+        self.core()
+            .is_some_and(|core| *core.replica().standing() == Standing::Voting)
     }
 
     /// Starts the process from what is on the disk.

@@ -45,14 +45,29 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let Command::Run { seed, seeds, nodes, minutes, trace, keep_going, calm } = Arguments::parse().command;
-    let wishes = Wishes { nodes, seconds: minutes.map(|minutes| minutes * 60) };
+    let Command::Run {
+        seed,
+        seeds,
+        nodes,
+        minutes,
+        trace,
+        keep_going,
+        calm,
+    } = Arguments::parse().command;
+    let wishes = Wishes {
+        nodes,
+        seconds: minutes.map(|minutes| minutes * 60),
+    };
     let begun = Instant::now();
     let (mut simulated, mut failures, mut runs) = (0u64, 0u64, 0u64);
     let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
     let (mut events, mut executions, mut views) = (0, 0, 0);
     for seed in seed..seed.saturating_add(seeds) {
-        let plan = if calm { Plan::calm(seed, nodes.unwrap_or(4)) } else { Plan::from_seed(seed, &wishes) };
+        let plan = if calm {
+            Plan::calm(seed, nodes.unwrap_or(4))
+        } else {
+            Plan::from_seed(seed, &wishes)
+        };
         let outcome = run(&plan, false);
         runs += 1;
         simulated += outcome.simulated;
@@ -63,12 +78,18 @@ fn main() -> ExitCode {
             *counts.entry(name).or_default() += count;
         }
         if seeds == 1 {
-            println!("{plan:?}\nheight {} view {} hash {}", outcome.height, outcome.view, outcome.hash);
+            println!(
+                "{plan:?}\nheight {} view {} hash {}",
+                outcome.height, outcome.view, outcome.hash
+            );
         }
         if let Some(failure) = &outcome.failure {
             failures += 1;
             println!("seed {seed} FAILED at {failure}");
-            println!("replay: tagma-sim run --seed {seed} --trace{}", nodes.map_or_else(String::new, |n| format!(" --nodes {n}")));
+            println!(
+                "replay: tagma-sim run --seed {seed} --trace{}",
+                nodes.map_or_else(String::new, |n| format!(" --nodes {n}"))
+            );
             if trace {
                 for line in run(&plan, true).lines {
                     println!("{line}");
@@ -89,5 +110,9 @@ fn main() -> ExitCode {
         "{runs} runs, {failures} failed; {executions} requests executed, {views} views, {events} events; {:.0} simulated seconds per real second, {per_minute:.1} runs per minute",
         seconds / elapsed
     );
-    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if failures == 0 {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }

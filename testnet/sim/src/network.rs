@@ -69,7 +69,12 @@ impl Network {
     /// A whole network of this many hosts.
     #[must_use]
     pub fn new(hosts: usize, weather: Weather) -> Self {
-        Self { hosts, links: vec![Link::default(); hosts * hosts], sides: vec![0; hosts], weather }
+        Self {
+            hosts,
+            links: vec![Link::default(); hosts * hosts],
+            sides: vec![0; hosts],
+            weather,
+        }
     }
 
     fn link(&mut self, from: usize, to: usize) -> Option<&mut Link> {
@@ -89,7 +94,9 @@ impl Network {
             return Fate::Lost("cut");
         }
         let weather = self.weather;
-        let Some(link) = self.link(from, to) else { return Fate::Lost("cut") };
+        let Some(link) = self.link(from, to) else {
+            return Fate::Lost("cut");
+        };
         if rng.permille(weather.loss_permille) {
             return Fate::Lost("loss");
         }

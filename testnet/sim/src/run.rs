@@ -62,7 +62,13 @@ pub fn build(plan: &Plan, readable: bool) -> World {
         let client = crate::clients::Client::new(index, *manner, key, world.chain.id, plan.pause);
         world.clients.push(client);
         let first = world.rng.between(10 * MILLI, 500 * MILLI);
-        world.schedule(first, Event::Client { client: index, generation: 0 });
+        world.schedule(
+            first,
+            Event::Client {
+                client: index,
+                generation: 0,
+            },
+        );
     }
     for (at, disturbance) in &plan.disturbances {
         world.schedule(*at, Event::Disturb(disturbance.clone()));
@@ -117,10 +123,19 @@ pub fn converge(world: &mut World, calm: u64, bound: u64) -> Checked {
 fn missing(world: &World, healed: u64) -> Option<String> {
     for client in world.clients.iter().filter(|client| client.manner.is_correct()) {
         if client.pending.is_some() {
-            return Some(format!("client {} waits for its request {}\n{}", client.index, client.accepted, states(world)));
+            return Some(format!(
+                "client {} waits for its request {}\n{}",
+                client.index,
+                client.accepted,
+                states(world)
+            ));
         }
         if client.accepted == 0 || client.accepted_at < healed {
-            return Some(format!("client {} got nothing since healing\n{}", client.index, states(world)));
+            return Some(format!(
+                "client {} got nothing since healing\n{}",
+                client.index,
+                states(world)
+            ));
         }
     }
     let height = world.checks.height();
@@ -128,7 +143,14 @@ fn missing(world: &World, healed: u64) -> Option<String> {
         let expected = host.is_honest() || host.fault == Some(Fault::Amnesiac);
         expected && host.process.is_some() && host.height() != Some(height)
     });
-    behind.map(|host| format!("host {} is at {:?} of {height}\n{}", host.index, host.height(), states(world)))
+    behind.map(|host| {
+        format!(
+            "host {} is at {:?} of {height}\n{}",
+            host.index,
+            host.height(),
+            states(world)
+        )
+    })
 }
 
 /// Where every replica is, for people.
@@ -168,7 +190,9 @@ pub fn run(plan: &Plan, readable: bool) -> Outcome {
         Ok(Err(violation)) => Some(world.report(&violation)),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);
-            let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic");
+            let text = text
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("a panic");
             Some(world.report(&Violation::new("no panics", text)))
         }
     };
@@ -178,7 +202,10 @@ pub fn run(plan: &Plan, readable: bool) -> Outcome {
 /// What came of a world.
 #[must_use]
 pub fn finish(world: &World, seed: u64, failure: Option<String>) -> Outcome {
-    let views = world.hosts.iter().filter_map(|host| host.core().map(|core| core.replica().view().get()));
+    let views = world
+        .hosts
+        .iter()
+        .filter_map(|host| host.core().map(|core| core.replica().view().get()));
     Outcome {
         seed,
         failure,

@@ -172,7 +172,11 @@ impl Plan {
     fn draw_faulty(&mut self, rng: &mut SimRng) -> Vec<usize> {
         let mut ids: Vec<u16> = (0..self.chain.replicas).collect();
         let mut faulty = Vec::new();
-        let count = if rng.permille(250) { 0 } else { rng.between(1, self.faults() as u64) };
+        let count = if rng.permille(250) {
+            0
+        } else {
+            rng.between(1, self.faults() as u64)
+        };
         for _ in 0..count {
             let id = ids.swap_remove(rng.index(ids.len()));
             let host = usize::from(id);
@@ -184,7 +188,8 @@ impl Plan {
                 }
                 1 => {
                     let at = rng.between(SECOND, self.heal_at.max(2 * SECOND));
-                    self.disturbances.push((at, Disturbance::Wipe(host, rng.permille(500))));
+                    self.disturbances
+                        .push((at, Disturbance::Wipe(host, rng.permille(500))));
                 }
                 2 => self.stays_down.push(host),
                 _ => {
@@ -236,7 +241,8 @@ impl Plan {
             };
             self.disturbances.push((at, disturbance));
             if (4..8).contains(&kind) && rng.permille(700) {
-                self.disturbances.push((at + rng.between(100, 6000) * MILLI, Disturbance::Heal));
+                self.disturbances
+                    .push((at + rng.between(100, 6000) * MILLI, Disturbance::Heal));
             }
             at += rng.between(100, 4000) * MILLI;
         }
@@ -251,8 +257,15 @@ impl Plan {
 fn weather(rng: &mut SimRng) -> Weather {
     match rng.below(6) {
         0..=2 => Weather::FAIR,
-        3 => Weather { loss_permille: rng.between(1, 500), ..Weather::FAIR },
-        4 => Weather { delay_max: rng.between(2, 300) * MILLI, duplicate_permille: rng.below(100), ..Weather::FAIR },
+        3 => Weather {
+            loss_permille: rng.between(1, 500),
+            ..Weather::FAIR
+        },
+        4 => Weather {
+            delay_max: rng.between(2, 300) * MILLI,
+            duplicate_permille: rng.below(100),
+            ..Weather::FAIR
+        },
         _ => Weather {
             delay_max: rng.between(2, 50) * MILLI,
             tail_permille: rng.below(100),

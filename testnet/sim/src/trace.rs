@@ -20,7 +20,11 @@ impl Trace {
     /// An empty trace; with lines for people if they are wanted.
     #[must_use]
     pub fn new(readable: bool) -> Self {
-        Self { hasher: Hasher::new("tagma/sim-trace"), events: 0, lines: readable.then(VecDeque::new) }
+        Self {
+            hasher: Hasher::new("tagma/sim-trace"),
+            events: 0,
+            lines: readable.then(VecDeque::new),
+        }
     }
 
     /// Adds an event to the hash.

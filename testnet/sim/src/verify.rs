@@ -39,7 +39,11 @@ impl Gate {
                 Verifier::new(id, Arc::clone(&chain.ring), chain.parameters, rules)
             })
             .collect();
-        Self { verifiers, messages: HashMap::new(), checks: HashMap::new() }
+        Self {
+            verifiers,
+            messages: HashMap::new(),
+            checks: HashMap::new(),
+        }
     }
 
     fn verifier(&self, me: ReplicaId) -> Option<&Verifier> {
@@ -51,13 +55,17 @@ impl Gate {
         if let Some(verdict) = self.messages.get(bytes) {
             return verdict.clone();
         }
-        let Some(verifier) = self.verifier(me) else { return Err("no such replica".into()) };
+        let Some(verifier) = self.verifier(me) else {
+            return Err("no such replica".into());
+        };
         let message: Message = match decode(bytes, LIMIT) {
             Ok(message) => message,
             Err(error) => return Err(error.to_string()),
         };
         let own = matches!(message, Message::Status(_));
-        let verdict = verifier.verify(message).map_err(|rejection| rejection.to_string());
+        let verdict = verifier
+            .verify(message)
+            .map_err(|rejection| rejection.to_string());
         if !own {
             if self.messages.len() >= MAX_KEPT {
                 self.messages.clear();

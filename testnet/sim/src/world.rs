@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use tagma_ledger::Request;
 use tagma_node::core::{ClientId, CoreInput, Serve};
-use tagma_pbft::io::Check;
 use tagma_pbft::ReplicaId;
+use tagma_pbft::io::Check;
 use tagma_wire::client_protocol::ClientResponse;
 
 use crate::chain::Chain;
@@ -149,11 +149,17 @@ impl World {
     #[must_use]
     pub fn new(seed: u64, chain: Chain, twins: &[ReplicaId], weather: Weather, readable: bool) -> Self {
         let ids: Vec<ReplicaId> = chain.ring.quorum.all().chain(twins.iter().copied()).collect();
-        let hosts: Vec<Host> =
-            ids.iter().enumerate().map(|(index, id)| Host::new(index, *id, &chain)).collect();
+        let hosts: Vec<Host> = ids
+            .iter()
+            .enumerate()
+            .map(|(index, id)| Host::new(index, *id, &chain))
+            .collect();
         let mut places = vec![Vec::new(); chain.vote_keys.len()];
         for host in &hosts {
-            places.get_mut(host.id.index()).into_iter().for_each(|place: &mut Vec<usize>| place.push(host.index));
+            places
+                .get_mut(host.id.index())
+                .into_iter()
+                .for_each(|place: &mut Vec<usize>| place.push(host.index));
         }
         Self {
             now: 0,
@@ -176,7 +182,11 @@ impl World {
     /// Has `event` happen in `delay` nanoseconds.
     pub fn schedule(&mut self, delay: u64, event: Event) {
         self.order += 1;
-        self.queue.push(Scheduled { at: self.now.saturating_add(delay), order: self.order, event });
+        self.queue.push(Scheduled {
+            at: self.now.saturating_add(delay),
+            order: self.order,
+            event,
+        });
     }
 
     /// Counts something.
@@ -196,7 +206,9 @@ impl World {
     /// The first invariant violated.
     pub fn run_until(&mut self, end: u64) -> Checked {
         while self.queue.peek().is_some_and(|next| next.at <= end) {
-            let Some(Scheduled { at, event, .. }) = self.queue.pop() else { break };
+            let Some(Scheduled { at, event, .. }) = self.queue.pop() else {
+                break;
+            };
             self.now = at;
             self.happen(event)?;
         }
@@ -206,39 +218,83 @@ impl World {
 
     fn happen(&mut self, event: Event) -> Checked {
         match event {
-            Event::Deliver { from, to, incarnation, bytes } => {
+            Event::Deliver {
+                from,
+                to,
+                incarnation,
+                bytes,
+            } => {
                 if self.is_paused(to) {
-                    self.postpone(to, Event::Deliver { from, to, incarnation, bytes });
+                    self.postpone(
+                        to,
+                        Event::Deliver {
+                            from,
+                            to,
+                            incarnation,
+                            bytes,
+                        },
+                    );
                     return Ok(());
                 }
                 self.network.arrived(from, to);
                 self.deliver(from, to, incarnation, &bytes)
             }
-            Event::Process { host, incarnation, event } => {
-                if self.hosts.get(host).is_none_or(|host| host.incarnation != incarnation) {
+            Event::Process {
+                host,
+                incarnation,
+                event,
+            } => {
+                if self
+                    .hosts
+                    .get(host)
+                    .is_none_or(|host| host.incarnation != incarnation)
+                {
                     return Ok(());
                 }
                 if self.is_paused(host) {
-                    self.postpone(host, Event::Process { host, incarnation, event });
+                    self.postpone(
+                        host,
+                        Event::Process {
+                            host,
+                            incarnation,
+                            event,
+                        },
+                    );
                     return Ok(());
                 }
                 self.trace.event(self.now, event.name(), host, &[]);
                 self.process(host, event)
             }
-            Event::Submit { host, incarnation, client, request } => {
-                if self.hosts.get(host).is_none_or(|host| host.incarnation != incarnation) {
+            Event::Submit {
+                host,
+                incarnation,
+                client,
+                request,
+            } => {
+                if self
+                    .hosts
+                    .get(host)
+                    .is_none_or(|host| host.incarnation != incarnation)
+                {
                     return Ok(());
                 }
                 self.trace.event(self.now, "submit", host, &request.content);
                 self.submitted(host, client, &request)
             }
-            Event::Respond { from, client, response } => self.responded(from, client, &response),
+            Event::Respond {
+                from,
+                client,
+                response,
+            } => self.responded(from, client, &response),
             Event::Client { client, generation } => {
                 self.act(client, generation);
                 Ok(())
             }
             Event::Restart(host) => {
-                let down = self.hosts.get(host).is_some_and(|host| host.process.is_none() && !host.stays_down);
+                let down = self
+                    .hosts
+                    .get(host)
+                    .is_some_and(|host| host.process.is_none() && !host.stays_down);
                 if down { self.start(host) } else { Ok(()) }
             }
             Event::Tick(host) => {
@@ -250,7 +306,9 @@ impl World {
     }
 
     fn is_paused(&self, host: usize) -> bool {
-        self.hosts.get(host).is_some_and(|host| host.paused_until > self.now)
+        self.hosts
+            .get(host)
+            .is_some_and(|host| host.paused_until > self.now)
     }
 
     fn postpone(&mut self, host: usize, event: Event) {
@@ -263,7 +321,9 @@ impl World {
         let now = self.now;
         let host = self.host_mut(index);
         let time = host.now(now);
-        let Some(process) = &mut host.process else { return Ok(()) };
+        let Some(process) = &mut host.process else {
+            return Ok(());
+        };
         process.core.step(time, input, &mut process.out);
         self.end_turn_soon(index);
         self.check_standing(index)
@@ -277,13 +337,22 @@ impl World {
         let Some(process) = &mut host.process else { return };
         if !process.turning {
             process.turning = true;
-            self.schedule(delay, Event::Process { host: index, incarnation, event: ProcessEvent::Turn });
+            self.schedule(
+                delay,
+                Event::Process {
+                    host: index,
+                    incarnation,
+                    event: ProcessEvent::Turn,
+                },
+            );
         }
     }
 
     /// With at most f faulty replicas no honest one ever has a reason to stop, nor to think that it forgot anything.
     fn check_standing(&self, index: usize) -> Checked {
-        let Some(host) = self.hosts.get(index) else { return Ok(()) };
+        let Some(host) = self.hosts.get(index) else {
+            return Ok(());
+        };
         let standing = host.core().map(|core| core.replica().standing());
         match standing {
             Some(tagma_pbft::Standing::Halted(reason)) if host.is_honest() && !self.beyond_f => {
@@ -320,7 +389,9 @@ impl World {
     fn wake(&mut self, index: usize) -> Checked {
         let now = self.now;
         let host = self.host_mut(index);
-        let Some(process) = &mut host.process else { return Ok(()) };
+        let Some(process) = &mut host.process else {
+            return Ok(());
+        };
         process.wake = None;
         match process.core.next_timeout().map(tagma_pbft::Time::as_nanos) {
             Some(at) if at <= now => self.step(index, CoreInput::Timeout),
@@ -338,22 +409,34 @@ impl World {
         let host = self.host_mut(index);
         let incarnation = host.incarnation;
         let Some(process) = &mut host.process else { return };
-        let Some(at) = process.core.next_timeout().map(tagma_pbft::Time::as_nanos) else { return };
+        let Some(at) = process.core.next_timeout().map(tagma_pbft::Time::as_nanos) else {
+            return;
+        };
         if process.wake.is_none_or(|wake| at < wake) {
             process.wake = Some(at);
-            let event = Event::Process { host: index, incarnation, event: ProcessEvent::Wake };
+            let event = Event::Process {
+                host: index,
+                incarnation,
+                event: ProcessEvent::Wake,
+            };
             self.schedule(at.saturating_sub(now), event);
         }
     }
 
     fn deliver(&mut self, from: usize, to: usize, incarnation: u64, bytes: &Arc<[u8]>) -> Checked {
-        let (Some(sender), Some(receiver)) = (self.hosts.get(from), self.hosts.get(to)) else { return Ok(()) };
+        let (Some(sender), Some(receiver)) = (self.hosts.get(from), self.hosts.get(to)) else {
+            return Ok(());
+        };
         if receiver.incarnation != incarnation || receiver.process.is_none() {
             return Ok(());
         }
         let (from_id, me) = (sender.id, receiver.id);
         self.trace.event(self.now, "deliver", to, bytes);
-        let bytes = if receiver.is_honest() { Arc::clone(bytes) } else { self.observe(to, bytes) };
+        let bytes = if receiver.is_honest() {
+            Arc::clone(bytes)
+        } else {
+            self.observe(to, bytes)
+        };
         if bytes.is_empty() {
             return Ok(());
         }
@@ -363,11 +446,18 @@ impl World {
                     let text = crate::describe::incoming(message.get());
                     self.trace.line(self.now, || format!("h{to} <- h{from} {text}"));
                 }
-                self.step(to, CoreInput::Peer { from: from_id, message })
+                self.step(
+                    to,
+                    CoreInput::Peer {
+                        from: from_id,
+                        message,
+                    },
+                )
             }
             Err(why) => {
                 self.count("message refused at the gate");
-                self.trace.line(self.now, || format!("h{to} <- h{from} refused: {why}"));
+                self.trace
+                    .line(self.now, || format!("h{to} <- h{from} refused: {why}"));
                 if self.hosts.get(from).is_some_and(Host::is_honest) {
                     let detail = format!("host {to} refuses a message of the honest host {from}: {why}");
                     return Err(Violation::new("honest messages verify", detail));
@@ -393,18 +483,30 @@ impl World {
 
     fn responded(&mut self, from: ReplicaId, index: usize, response: &ClientResponse) -> Checked {
         let (weak, now) = (self.chain.weak(), self.now);
-        let Some(client) = self.clients.get_mut(index) else { return Ok(()) };
+        let Some(client) = self.clients.get_mut(index) else {
+            return Ok(());
+        };
         match response {
             ClientResponse::Reply(reply) => {
                 let Some((request, outcome, height)) = client.reply(from, reply, weak, now) else {
                     return Ok(());
                 };
                 self.trace.event(now, "accepted", index, request.as_bytes());
-                self.trace.line(now, || format!("client {index} accepts {outcome:?} at {height}"));
+                self.trace
+                    .line(now, || format!("client {index} accepts {outcome:?} at {height}"));
                 self.checks.acknowledged(request, outcome, height)?;
                 let generation = self.clients.get(index).map_or(0, |client| client.generation);
-                let pause = self.clients.get(index).map_or(0, |client| client.pause(&mut self.rng));
-                self.schedule(pause, Event::Client { client: index, generation });
+                let pause = self
+                    .clients
+                    .get(index)
+                    .map_or(0, |client| client.pause(&mut self.rng));
+                self.schedule(
+                    pause,
+                    Event::Client {
+                        client: index,
+                        generation,
+                    },
+                );
             }
             ClientResponse::Refused { reason, .. } => {
                 use tagma_wire::client_protocol::Refusal;

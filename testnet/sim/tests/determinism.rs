@@ -6,13 +6,22 @@ use tagma_sim::schedule::{Plan, Wishes};
 
 #[test]
 fn the_same_seed_gives_the_same_trace() {
-    let wishes = Wishes { nodes: Some(4), seconds: Some(6) };
+    let wishes = Wishes {
+        nodes: Some(4),
+        seconds: Some(6),
+    };
     let mut hashes = Vec::new();
     for seed in [3, 4, 5] {
         let plan = Plan::from_seed(seed, &wishes);
         let (first, second) = (run(&plan, false), run(&plan, true));
-        assert_eq!(first.hash, second.hash, "seed {seed}, with and without lines for people");
-        assert_eq!((first.events, first.height, &first.counts), (second.events, second.height, &second.counts));
+        assert_eq!(
+            first.hash, second.hash,
+            "seed {seed}, with and without lines for people"
+        );
+        assert_eq!(
+            (first.events, first.height, &first.counts),
+            (second.events, second.height, &second.counts)
+        );
         assert!(first.events > 100, "something happened");
         hashes.push(first.hash);
     }

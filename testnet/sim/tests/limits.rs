@@ -1,5 +1,9 @@
 //! More than f faults must be able to break safety, and the checkers must say so: a checker that never fails checks nothing.
-#![allow(clippy::panic, clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed expectation is a failed test"
+)]
 
 use tagma_pbft::ReplicaId;
 use tagma_sim::run::run;
@@ -22,7 +26,8 @@ fn divided(seed: u64, twins: u16) -> Plan {
 fn two_twinned_replicas_of_four_fork_the_chain_and_the_checker_says_so() {
     for seed in 0..3 {
         let failure = run(&divided(seed, 2), false).failure;
-        let failure = failure.unwrap_or_else(|| panic!("seed {seed}: two of four on both sides must fork the chain"));
+        let failure =
+            failure.unwrap_or_else(|| panic!("seed {seed}: two of four on both sides must fork the chain"));
         assert!(failure.contains("S1 agreement"), "seed {seed}: {failure}");
     }
 }

@@ -32,11 +32,16 @@ fn forwards_fit_a_batch() {
 fn a_status_of_a_replica_that_is_behind_is_taken() {
     for seed in [9, 18, 24] {
         let mut plan = Plan::calm(seed, 4);
-        plan.weather = Weather { loss_permille: 250, ..Weather::FAIR };
+        plan.weather = Weather {
+            loss_permille: 250,
+            ..Weather::FAIR
+        };
         plan.chain.checkpoint_interval = 1;
         plan.chain.window = 2;
         plan.pause = (10 * MILLI, 20 * MILLI);
-        plan.disturbances = (1..6).map(|second| (second * SECOND, Disturbance::SlowDisk(3, 100))).collect();
+        plan.disturbances = (1..6)
+            .map(|second| (second * SECOND, Disturbance::SlowDisk(3, 100)))
+            .collect();
         plan.heal_at = 8 * SECOND;
         passes(&plan);
     }
@@ -47,7 +52,10 @@ fn a_status_of_a_replica_that_is_behind_is_taken() {
 fn nothing_of_a_view_leaves_for_the_first_time_after_the_view_was_left() {
     for seed in 0..3 {
         let mut plan = Plan::calm(seed, 4);
-        plan.weather = Weather { loss_permille: 200, ..Weather::FAIR };
+        plan.weather = Weather {
+            loss_permille: 200,
+            ..Weather::FAIR
+        };
         plan.disturbances = vec![
             (SECOND, Disturbance::SlowDisk(0, 600)),
             (4 * SECOND, Disturbance::Crash(1)),
@@ -81,7 +89,14 @@ fn twins_forgers_and_crashes_at_boundaries() {
     plan.chain.retain = Some(4);
     plan.twins = vec![ReplicaId::new(2)];
     plan.byzantine = vec![(1, vec![Kind::ForgedCertificates, Kind::WithholdBodies])];
-    plan.disturbances = (1..16).map(|at| (at * SECOND, Disturbance::Arm(usize::try_from(at % 8).unwrap_or(0), 7 + at))).collect();
+    plan.disturbances = (1..16)
+        .map(|at| {
+            (
+                at * SECOND,
+                Disturbance::Arm(usize::try_from(at % 8).unwrap_or(0), 7 + at),
+            )
+        })
+        .collect();
     plan.heal_at = 18 * SECOND;
     passes(&plan);
 }

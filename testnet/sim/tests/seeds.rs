@@ -6,8 +6,20 @@ use tagma_sim::schedule::{Plan, Wishes};
 
 fn clean(nodes: u16, seeds: std::ops::Range<u64>) {
     for seed in seeds {
-        let outcome = run(&Plan::from_seed(seed, &Wishes { nodes: Some(nodes), seconds: None }), false);
-        assert_eq!(outcome.failure, None, "replay: tagma-sim run --seed {seed} --nodes {nodes} --trace");
+        let outcome = run(
+            &Plan::from_seed(
+                seed,
+                &Wishes {
+                    nodes: Some(nodes),
+                    seconds: None,
+                },
+            ),
+            false,
+        );
+        assert_eq!(
+            outcome.failure, None,
+            "replay: tagma-sim run --seed {seed} --nodes {nodes} --trace"
+        );
     }
 }
 

@@ -18,16 +18,27 @@ impl Behaviour for BadBatches {
     }
 
     fn send(&mut self, forge: &mut Forge<'_>, _to: ReplicaId, message: &Arc<Message>) -> Vec<Arc<Message>> {
-        let Message::PrePrepare { vote, batch: Some(batch) } = &**message else { return unchanged(message) };
+        let Message::PrePrepare {
+            vote,
+            batch: Some(batch),
+        } = &**message
+        else {
+            return unchanged(message);
+        };
         if vote.sender != forge.id || batch.requests.is_empty() || forge.rng.permille(600) {
             return unchanged(message);
         }
         let mut requests = batch.requests.clone().into_vec();
-        let Some(first) = requests.first().cloned() else { return unchanged(message) };
+        let Some(first) = requests.first().cloned() else {
+            return unchanged(message);
+        };
         match forge.rng.below(5) {
             0 => {
                 if let Some(request) = requests.first_mut() {
-                    *request = Request { signature: Signature::from_bytes([7; 64]), ..first };
+                    *request = Request {
+                        signature: Signature::from_bytes([7; 64]),
+                        ..first
+                    };
                 }
             }
             1 => requests.push(first),
@@ -36,7 +47,10 @@ impl Behaviour for BadBatches {
                 requests = std::iter::repeat_n(first, copies).collect();
             }
             3 => requests.clear(),
-            _ => requests.push(Request { content: vec![1, 2, 3].into(), signature: first.signature }),
+            _ => requests.push(Request {
+                content: vec![1, 2, 3].into(),
+                signature: first.signature,
+            }),
         }
         let mut bad = batch.clone();
         bad.requests = requests.into();
@@ -47,6 +61,9 @@ impl Behaviour for BadBatches {
         }
         let digest = Body::new(&forge.ring.chain, bad.clone()).digest();
         let vote = forge.vote(Phase::PrePrepare, vote.view, vote.seq, digest);
-        vec![Arc::new(Message::PrePrepare { vote, batch: Some(bad) })]
+        vec![Arc::new(Message::PrePrepare {
+            vote,
+            batch: Some(bad),
+        })]
     }
 }

@@ -52,7 +52,14 @@ impl ForgedCertificates {
                 }
             }
         }
-        ViewChange::sign(change.target, stable, prepared, forge.id, &forge.ring.chain, forge.key)
+        ViewChange::sign(
+            change.target,
+            stable,
+            prepared,
+            forge.id,
+            &forge.ring.chain,
+            forge.key,
+        )
     }
 }
 
@@ -62,7 +69,9 @@ impl Behaviour for ForgedCertificates {
     }
 
     fn send(&mut self, forge: &mut Forge<'_>, _to: ReplicaId, message: &Arc<Message>) -> Vec<Arc<Message>> {
-        let Message::ViewChange(change) = &**message else { return unchanged(message) };
+        let Message::ViewChange(change) = &**message else {
+            return unchanged(message);
+        };
         if change.sender != forge.id {
             return unchanged(message);
         }

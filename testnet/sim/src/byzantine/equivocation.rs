@@ -38,10 +38,16 @@ impl Behaviour for Equivocation {
             return unchanged(message);
         }
         match &**message {
-            Message::PrePrepare { vote, batch: Some(batch) } if vote.sender == forge.id && batch.time_ms > 0 => {
+            Message::PrePrepare {
+                vote,
+                batch: Some(batch),
+            } if vote.sender == forge.id && batch.time_ms > 0 => {
                 let (digest, batch) = self.second(forge, vote.view, vote.seq, batch);
                 let vote = forge.vote(Phase::PrePrepare, vote.view, vote.seq, digest);
-                let mut messages = vec![Arc::new(Message::PrePrepare { vote, batch: Some(batch) })];
+                let mut messages = vec![Arc::new(Message::PrePrepare {
+                    vote,
+                    batch: Some(batch),
+                })];
                 if forge.rng.permille(100) {
                     messages.push(Arc::clone(message));
                 }
@@ -49,7 +55,9 @@ impl Behaviour for Equivocation {
             }
             Message::Vote(vote) if vote.sender == forge.id => match self.second.get(&(vote.view, vote.seq)) {
                 Some((digest, _)) => {
-                    vec![Arc::new(Message::Vote(forge.vote(vote.phase, vote.view, vote.seq, *digest)))]
+                    vec![Arc::new(Message::Vote(
+                        forge.vote(vote.phase, vote.view, vote.seq, *digest),
+                    ))]
                 }
                 None => unchanged(message),
             },

@@ -34,11 +34,27 @@ impl Behaviour for Garbage {
 
     fn tick(&mut self, forge: &mut Forge<'_>) -> Vec<(ReplicaId, Message)> {
         let question = match forge.rng.below(4) {
-            0 => Message::FetchBlocks { from: SeqNum::new(forge.rng.bits()), count: u32::MAX },
-            1 => Message::FetchBody { seq: SeqNum::new(forge.rng.below(40)), digest: forge.invented() },
-            2 => Message::FetchState { seq: SeqNum::new(forge.rng.below(40)), part: vec![0; 9].into() },
-            _ => Message::FetchBlocks { from: SeqNum::new(0), count: 0 },
+            0 => Message::FetchBlocks {
+                from: SeqNum::new(forge.rng.bits()),
+                count: u32::MAX,
+            },
+            1 => Message::FetchBody {
+                seq: SeqNum::new(forge.rng.below(40)),
+                digest: forge.invented(),
+            },
+            2 => Message::FetchState {
+                seq: SeqNum::new(forge.rng.below(40)),
+                part: vec![0; 9].into(),
+            },
+            _ => Message::FetchBlocks {
+                from: SeqNum::new(0),
+                count: 0,
+            },
         };
-        forge.others().into_iter().map(|to| (to, question.clone())).collect()
+        forge
+            .others()
+            .into_iter()
+            .map(|to| (to, question.clone()))
+            .collect()
     }
 }

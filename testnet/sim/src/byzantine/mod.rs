@@ -48,7 +48,9 @@ impl Forge<'_> {
     /// Signs a NEW-VIEW again, whatever it holds now.
     pub fn sign_new_view(&self, message: &mut NewView) {
         let content = message.content_digest();
-        message.signature = self.key.sign(NewView::DOMAIN, &self.ring.chain, content.as_bytes());
+        message.signature = self
+            .key
+            .sign(NewView::DOMAIN, &self.ring.chain, content.as_bytes());
     }
 
     /// Everybody else.

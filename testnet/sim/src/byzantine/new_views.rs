@@ -40,7 +40,9 @@ fn fake(forge: &mut Forge<'_>, message: &NewView) -> NewView {
         3 => {
             let next = min_s.plus(proposals.len() as u64 + 1);
             let digest = forge.null;
-            let signature = forge.vote(Phase::PrePrepare, message.view, next, digest).signature;
+            let signature = forge
+                .vote(Phase::PrePrepare, message.view, next, digest)
+                .signature;
             proposals.push(Reproposal { digest, signature });
         }
         4 => {
@@ -67,7 +69,9 @@ impl Behaviour for FakeNewViews {
     }
 
     fn send(&mut self, forge: &mut Forge<'_>, _to: ReplicaId, message: &Arc<Message>) -> Vec<Arc<Message>> {
-        let Message::NewView(held) = &**message else { return unchanged(message) };
+        let Message::NewView(held) = &**message else {
+            return unchanged(message);
+        };
         let mut fakes = vec![Arc::new(Message::NewView(Arc::new(fake(forge, held))))];
         if forge.rng.permille(500) {
             fakes.push(Arc::clone(message));

@@ -18,8 +18,15 @@ impl Behaviour for Selective {
     }
 
     fn send(&mut self, _forge: &mut Forge<'_>, to: ReplicaId, message: &Arc<Message>) -> Vec<Arc<Message>> {
-        let ignorable = matches!(**message, Message::PrePrepare { .. } | Message::Vote(_) | Message::NewView(_));
-        if ignorable && self.ignored.contains(&to) { Vec::new() } else { unchanged(message) }
+        let ignorable = matches!(
+            **message,
+            Message::PrePrepare { .. } | Message::Vote(_) | Message::NewView(_)
+        );
+        if ignorable && self.ignored.contains(&to) {
+            Vec::new()
+        } else {
+            unchanged(message)
+        }
     }
 
     fn tick(&mut self, forge: &mut Forge<'_>) -> Vec<(ReplicaId, Message)> {

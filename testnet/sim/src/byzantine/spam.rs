@@ -29,8 +29,19 @@ impl Behaviour for Spam {
             2 => 1 << 63,
             _ => u64::MAX,
         };
-        let message = ViewChange::sign(View::new(target), None, Vec::new(), forge.id, &forge.ring.chain, forge.key);
+        let message = ViewChange::sign(
+            View::new(target),
+            None,
+            Vec::new(),
+            forge.id,
+            &forge.ring.chain,
+            forge.key,
+        );
         let message = Arc::new(message);
-        forge.others().into_iter().map(|to| (to, Message::ViewChange(Arc::clone(&message)))).collect()
+        forge
+            .others()
+            .into_iter()
+            .map(|to| (to, Message::ViewChange(Arc::clone(&message))))
+            .collect()
     }
 }

@@ -16,12 +16,21 @@ impl Behaviour for SplitViewChanges {
     }
 
     fn send(&mut self, forge: &mut Forge<'_>, to: ReplicaId, message: &Arc<Message>) -> Vec<Arc<Message>> {
-        let Message::ViewChange(change) = &**message else { return unchanged(message) };
+        let Message::ViewChange(change) = &**message else {
+            return unchanged(message);
+        };
         if change.sender != forge.id || to.get().is_multiple_of(2) {
             return unchanged(message);
         }
         let stable = change.stable.clone().filter(|_| forge.rng.permille(500));
-        let bare = ViewChange::sign(change.target, stable, Vec::new(), forge.id, &forge.ring.chain, forge.key);
+        let bare = ViewChange::sign(
+            change.target,
+            stable,
+            Vec::new(),
+            forge.id,
+            &forge.ring.chain,
+            forge.key,
+        );
         vec![Arc::new(Message::ViewChange(Arc::new(bare)))]
     }
 }

@@ -24,7 +24,11 @@ impl Behaviour for WrongAnswers {
                     *byte ^= 1;
                 }
                 let data = forge.rng.permille(700).then(|| bytes.into());
-                Message::StatePart { seq: *seq, part: part.clone(), data }
+                Message::StatePart {
+                    seq: *seq,
+                    part: part.clone(),
+                    data,
+                }
             }
             Message::Body(batch) => {
                 let mut other = batch.clone();
@@ -48,12 +52,21 @@ impl Behaviour for WrongAnswers {
                         }
                     }
                 }
-                Message::Blocks { from: *from, blocks: blocks.into() }
+                Message::Blocks {
+                    from: *from,
+                    blocks: blocks.into(),
+                }
             }
-            Message::PrePrepare { vote, batch: Some(batch) } if vote.sender != forge.id => {
+            Message::PrePrepare {
+                vote,
+                batch: Some(batch),
+            } if vote.sender != forge.id => {
                 let mut other = batch.clone();
                 other.time_ms = other.time_ms.saturating_add(1);
-                Message::PrePrepare { vote: vote.clone(), batch: Some(other) }
+                Message::PrePrepare {
+                    vote: vote.clone(),
+                    batch: Some(other),
+                }
             }
             _ => return unchanged(message),
         };

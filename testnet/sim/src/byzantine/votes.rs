@@ -23,7 +23,9 @@ impl Behaviour for WrongVotes {
     }
 
     fn send(&mut self, forge: &mut Forge<'_>, to: ReplicaId, message: &Arc<Message>) -> Vec<Arc<Message>> {
-        let Message::Vote(vote) = &**message else { return unchanged(message) };
+        let Message::Vote(vote) = &**message else {
+            return unchanged(message);
+        };
         if self.old.len() >= MAX_OLD {
             self.old.pop_front();
         }
@@ -31,7 +33,13 @@ impl Behaviour for WrongVotes {
         if forge.rng.permille(500) {
             return unchanged(message);
         }
-        let Vote { phase, view, seq, digest, .. } = *vote;
+        let Vote {
+            phase,
+            view,
+            seq,
+            digest,
+            ..
+        } = *vote;
         let lie = match forge.rng.below(7) {
             0 => forge.vote(phase, view.next(), seq, digest),
             1 => forge.vote(phase, View::new(view.get().saturating_sub(1)), seq, digest),
@@ -42,11 +50,18 @@ impl Behaviour for WrongVotes {
                 forge.vote(phase, view, seq, invented)
             }
             5 => {
-                let other = if phase == Phase::Commit { Phase::Prepare } else { Phase::Commit };
+                let other = if phase == Phase::Commit {
+                    Phase::Prepare
+                } else {
+                    Phase::Commit
+                };
                 forge.vote(other, view, seq, digest)
             }
             // In the name of somebody else: no key, no vote.
-            _ => Vote { sender: to, ..vote.clone() },
+            _ => Vote {
+                sender: to,
+                ..vote.clone()
+            },
         };
         let mut messages = vec![Arc::new(Message::Vote(lie))];
         if forge.rng.permille(300) {
@@ -67,6 +82,9 @@ impl Behaviour for WrongVotes {
     fn tick(&mut self, forge: &mut Forge<'_>) -> Vec<(ReplicaId, Message)> {
         let stale = self.old.get(forge.rng.index(self.old.len())).cloned();
         let others = forge.others();
-        stale.into_iter().flat_map(|vote| others.iter().map(move |to| (*to, Message::Vote(vote.clone())))).collect()
+        stale
+            .into_iter()
+            .flat_map(|vote| others.iter().map(move |to| (*to, Message::Vote(vote.clone()))))
+            .collect()
     }
 }

@@ -32,7 +32,10 @@ impl Behaviour for Withhold {
             (Self::ViewChanges, Message::ViewChange(_) | Message::NewView(_))
             | (Self::Bodies, Message::Body(_) | Message::Blocks { .. }) => Vec::new(),
             (Self::Bodies, Message::PrePrepare { vote, .. }) => {
-                vec![Arc::new(Message::PrePrepare { vote: vote.clone(), batch: None })]
+                vec![Arc::new(Message::PrePrepare {
+                    vote: vote.clone(),
+                    batch: None,
+                })]
             }
             _ => unchanged(message),
         }

@@ -17,7 +17,8 @@ impl Agreement {
         if held == batch {
             return Ok(());
         }
-        let detail = format!("at height {height} host {first} executed batch {held}, host {host} batch {batch}");
+        let detail =
+            format!("at height {height} host {first} executed batch {held}, host {host} batch {batch}");
         Err(Violation::new("S1 agreement", detail))
     }
 

@@ -28,9 +28,20 @@ impl Effects {
         let accounts = genesis
             .accounts
             .iter()
-            .map(|account| (account.key, Naive { balance: account.balance, nonce: 0 }))
+            .map(|account| {
+                (
+                    account.key,
+                    Naive {
+                        balance: account.balance,
+                        nonce: 0,
+                    },
+                )
+            })
             .collect();
-        Self { accounts, signed: BTreeSet::new() }
+        Self {
+            accounts,
+            signed: BTreeSet::new(),
+        }
     }
 
     pub(super) fn signed(&mut self, request: &Request) {
@@ -52,21 +63,36 @@ impl Effects {
             .view
             .state
             .iter()
-            .map(|(key, account)| (*key, Naive { balance: account.balance, nonce: account.next_nonce }))
+            .map(|(key, account)| {
+                (
+                    *key,
+                    Naive {
+                        balance: account.balance,
+                        nonce: account.next_nonce,
+                    },
+                )
+            })
             .collect();
         if real == self.accounts {
             return Ok(());
         }
-        Err(Violation::new("S5 only signed effects", format!("block {height} gives other accounts than its requests ask for")))
+        Err(Violation::new(
+            "S5 only signed effects",
+            format!("block {height} gives other accounts than its requests ask for"),
+        ))
     }
 
     fn apply(&mut self, height: u64, transaction: &Transaction) {
-        let Some(account) = self.accounts.get_mut(&transaction.account) else { return };
+        let Some(account) = self.accounts.get_mut(&transaction.account) else {
+            return;
+        };
         if account.nonce != transaction.nonce || height > transaction.expiry_height {
             return;
         }
         account.nonce += 1;
-        let Operation::Transfer { to, amount } = transaction.operation else { return };
+        let Operation::Transfer { to, amount } = transaction.operation else {
+            return;
+        };
         if amount == 0 || amount > account.balance || to == transaction.account {
             return;
         }

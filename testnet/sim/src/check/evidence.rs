@@ -14,11 +14,17 @@ pub(super) fn accused(
 ) -> Checked {
     let culprit = evidence.culprit(&chain.ring);
     if !faulty(culprit) {
-        let detail = format!("host {by} accuses the honest {culprit} of {}: {evidence:?}", evidence.name());
+        let detail = format!(
+            "host {by} accuses the honest {culprit} of {}: {evidence:?}",
+            evidence.name()
+        );
         return Err(Violation::new("evidence names only culprits", detail));
     }
     if !evidence.proves(&chain.ring, &chain.parameters, &*chain.rules) {
-        let detail = format!("host {by} accuses {culprit} of {} without proof: {evidence:?}", evidence.name());
+        let detail = format!(
+            "host {by} accuses {culprit} of {} without proof: {evidence:?}",
+            evidence.name()
+        );
         return Err(Violation::new("evidence proves", detail));
     }
     Ok(())

@@ -38,7 +38,10 @@ impl Headers {
         };
         self.first = 0;
         if tip != view.tip {
-            let detail = format!("height {height}: host {first} has header {tip}, host {host} header {}", view.tip);
+            let detail = format!(
+                "height {height}: host {first} has header {tip}, host {host} header {}",
+                view.tip
+            );
             return Err(Violation::new("S2 equal headers", detail));
         }
         if held != state {

@@ -31,7 +31,10 @@ pub struct Violation {
 impl Violation {
     /// This invariant was violated so.
     pub fn new(invariant: &'static str, detail: impl Into<String>) -> Self {
-        Self { invariant, detail: detail.into() }
+        Self {
+            invariant,
+            detail: detail.into(),
+        }
     }
 }
 
@@ -135,7 +138,12 @@ impl Checks {
     ///
     /// # Errors
     /// If an honest one is accused, or the proof proves nothing.
-    pub fn accused(chain: &Chain, by: usize, evidence: &Evidence, faulty: impl Fn(ReplicaId) -> bool) -> Checked {
+    pub fn accused(
+        chain: &Chain,
+        by: usize,
+        evidence: &Evidence,
+        faulty: impl Fn(ReplicaId) -> bool,
+    ) -> Checked {
         evidence::accused(chain, by, evidence, faulty)
     }
 }

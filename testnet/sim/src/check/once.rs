@@ -17,7 +17,10 @@ impl Once {
     pub(super) fn executed(&mut self, height: u64, receipts: &[Receipt]) -> Checked {
         for receipt in executions(receipts) {
             if let Some(before) = self.requests.insert(receipt.request, height) {
-                let detail = format!("request {} was executed at {before} and at {height}", receipt.request);
+                let detail = format!(
+                    "request {} was executed at {before} and at {height}",
+                    receipt.request
+                );
                 return Err(Violation::new("S3 exactly once", detail));
             }
             let next = self.nonces.entry(receipt.account).or_default();

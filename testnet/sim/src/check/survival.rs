@@ -24,7 +24,8 @@ impl Survival {
         if self.outcomes.get(&request) == Some(&(height, outcome)) {
             return Ok(());
         }
-        let detail = format!("request {request} was acknowledged at {height}, which no honest replica executed so");
+        let detail =
+            format!("request {request} was acknowledged at {height}, which no honest replica executed so");
         Err(Violation::new("S6 acknowledged", detail))
     }
 }

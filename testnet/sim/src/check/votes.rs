@@ -19,7 +19,12 @@ pub(super) struct Votes {
     targets: BTreeMap<ReplicaId, View>,
 }
 
-fn same<K: Ord + std::fmt::Debug>(map: &mut BTreeMap<K, Digest>, key: K, digest: Digest, what: &str) -> Checked {
+fn same<K: Ord + std::fmt::Debug>(
+    map: &mut BTreeMap<K, Digest>,
+    key: K,
+    digest: Digest,
+    what: &str,
+) -> Checked {
     if let Some(held) = map.get(&key) {
         if *held == digest {
             return Ok(());
@@ -58,18 +63,29 @@ impl Votes {
             Message::ViewChange(change) if change.sender == id => {
                 let highest = self.targets.entry(id).or_default();
                 *highest = (*highest).max(change.target);
-                same(&mut self.view_changes, (id, change.target), change.content_digest(), "VIEW-CHANGE")
+                same(
+                    &mut self.view_changes,
+                    (id, change.target),
+                    change.content_digest(),
+                    "VIEW-CHANGE",
+                )
             }
-            Message::NewView(new) if self.primary(new.view) == id => {
-                same(&mut self.new_views, (id, new.view), new.content_digest(), "NEW-VIEW")
-            }
+            Message::NewView(new) if self.primary(new.view) == id => same(
+                &mut self.new_views,
+                (id, new.view),
+                new.content_digest(),
+                "NEW-VIEW",
+            ),
             _ => Ok(()),
         }
     }
 
     fn vote(&mut self, vote: &Vote) -> Checked {
         let key = (vote.sender, vote.phase, vote.view, vote.seq);
-        let left = self.targets.get(&vote.sender).is_some_and(|target| vote.view < *target);
+        let left = self
+            .targets
+            .get(&vote.sender)
+            .is_some_and(|target| vote.view < *target);
         if left && !self.votes.contains_key(&key) {
             let detail = format!("{key:?} left for the first time after a VIEW-CHANGE for a higher view");
             return Err(Violation::new("silence after VIEW-CHANGE", detail));
