@@ -43,6 +43,8 @@ pub(crate) struct Settlement {
     pub(crate) retry: Vec<Digest>,
     /// Requests that expired unexecuted.
     pub(crate) expired: Vec<Digest>,
+    /// Requests that waited for an earlier nonce of their account, which was executed without ever waiting here.
+    pub(crate) releases: Vec<Release>,
 }
 
 #[derive(Debug)]
@@ -186,14 +188,27 @@ impl Admission {
                 Receipt::NoOp(_) => {}
             }
         }
+        self.expire(height, &mut settlement);
         for account in accounts {
             let next = state.account(&account).map_or(0, |account| account.next_nonce);
-            settlement
-                .ready
-                .extend(self.waiting.get(&(account, next)).map(|held| held.request.digest));
+            self.become_next(account, next, &mut settlement);
         }
-        self.expire(height, &mut settlement);
         settlement
+    }
+
+    /// `next` is the account's next nonce now: whoever waits for it here can execute, and those that follow it without a
+    /// gap are handed out if they were not yet.
+    fn become_next(&mut self, account: PublicKey, next: u64, settlement: &mut Settlement) {
+        if let Some(held) = self.waiting.get(&(account, next)) {
+            settlement.ready.push(held.request.digest);
+            // One that was handed out before is only timed by this.
+            settlement.releases.push(Release {
+                request: held.request.clone(),
+                timed: true,
+            });
+            let releases = self.release(account, next);
+            settlement.releases.extend(releases);
+        }
     }
 
     fn expire(&mut self, height: u64, settlement: &mut Settlement) {
@@ -216,21 +231,75 @@ impl Admission {
     /// The state has moved by more than one block: everything that cannot execute any more goes.
     pub(crate) fn rebase(&mut self, state: &State, height: u64) -> Settlement {
         let mut settlement = Settlement::default();
+        self.expire(height, &mut settlement);
         let keys: Vec<(PublicKey, u64)> = self.waiting.keys().copied().collect();
         for (account, nonce) in keys {
             match state.nonce_status(&account, nonce, self.lookahead) {
-                NonceStatus::Next => {
-                    settlement.ready.extend(
-                        self.waiting
-                            .get(&(account, nonce))
-                            .map(|held| held.request.digest),
-                    );
-                }
+                NonceStatus::Next => self.become_next(account, nonce, &mut settlement),
                 NonceStatus::Ahead { .. } => {}
                 _ => settlement.settled.extend(self.remove(account, nonce)),
             }
         }
-        self.expire(height, &mut settlement);
         settlement
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::Arc;
+    use tagma_crypto::{Request, Signature};
+    use tagma_ledger::{Account, AccountEntry, ExecutedReceipt, Outcome};
+
+    fn state(account: PublicKey, next_nonce: u64) -> State {
+        let account = AccountEntry {
+            key: account,
+            account: Account {
+                next_nonce,
+                ..Account::with_balance(10)
+            },
+        };
+        State::from_entries([account], 1)
+    }
+
+    fn request(account: PublicKey, nonce: u64) -> ValidRequest {
+        let content = nonce.to_le_bytes().to_vec();
+        ValidRequest {
+            digest: Digest::of("test/request", &[&content]),
+            request: Arc::new(Request {
+                content: content.into(),
+                signature: Signature::from_bytes([0; 64]),
+            }),
+            account,
+            nonce,
+            expiry_height: u64::MAX,
+        }
+    }
+
+    /// A replica that is a block behind gets an account's next request before the one before it has executed here, and
+    /// never sees that one: it must still propose or forward the next one afterwards. Found by the simulator.
+    #[test]
+    fn a_request_is_handed_out_when_the_one_before_it_was_executed_without_waiting_here() {
+        let account = PublicKey::from_bytes([7; 32]);
+        let mut admission = Admission::new(8, 8);
+        let admitted = admission.admit(request(account, 1), None, &state(account, 0), 0);
+        assert_eq!(admitted, Admitted::Queued(Vec::new()), "its time has not come");
+        let executed = Receipt::Executed(ExecutedReceipt {
+            request: request(account, 0).digest,
+            account,
+            nonce: 0,
+            outcome: Outcome::Transferred,
+        });
+        let settlement = admission.settle(&[executed], &state(account, 1), 1);
+        let expected = Release {
+            request: request(account, 1),
+            timed: true,
+        };
+        assert!(settlement.releases.contains(&expected));
+        let rebased = admission.rebase(&state(account, 1), 2);
+        assert!(
+            rebased.releases.contains(&expected),
+            "after a state transfer as well"
+        );
     }
 }

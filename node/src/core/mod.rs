@@ -29,7 +29,7 @@ pub use rules::{LedgerRules, ValidRequest};
 pub use serve::Serve;
 pub use transfer::{StateQuestion, TransferEvent, TransferJob};
 
-use admission::{Admission, Admitted};
+use admission::{Admission, Admitted, Release};
 use clients::Clients;
 use transfer::{Asks, Transfer};
 
@@ -336,6 +336,7 @@ impl Core {
                 let settled = settlement.settled;
                 self.replica
                     .step(now, Input::StateInstalled { seq, header, settled }, &mut out.pbft);
+                self.hand_out(now, &settlement.releases, out);
             }
         }
     }
@@ -351,17 +352,22 @@ impl Core {
             .admission
             .admit(request, source, &self.view.state, self.view.header.height);
         if let Admitted::Queued(releases) = &admitted {
-            for release in releases {
-                let request = Arc::clone(&release.request.request);
-                let input = Input::Request {
-                    request,
-                    digest: release.request.digest,
-                    timed: release.timed,
-                };
-                self.replica.step(now, input, &mut out.pbft);
-            }
+            self.hand_out(now, releases, out);
         }
         admitted
+    }
+
+    /// Gives requests to the protocol, in this order.
+    fn hand_out(&mut self, now: Now, releases: &[Release], out: &mut CoreOutputs) {
+        for release in releases {
+            let request = Arc::clone(&release.request.request);
+            let input = Input::Request {
+                request,
+                digest: release.request.digest,
+                timed: release.timed,
+            };
+            self.replica.step(now, input, &mut out.pbft);
+        }
     }
 
     fn on_submit(&mut self, now: Now, client: ClientId, request: ValidRequest, out: &mut CoreOutputs) {
@@ -426,6 +432,7 @@ impl Core {
             },
             &mut out.pbft,
         );
+        self.hand_out(now, &settlement.releases, out);
         if checkpoint {
             self.replica
                 .step(now, Input::StateDurable { seq, header }, &mut out.pbft);
