@@ -6,9 +6,10 @@
 )]
 
 use std::collections::BTreeMap;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -36,15 +37,23 @@ pub async fn eventually<T>(what: &str, mut done: impl AsyncFnMut() -> Option<T>)
     }
 }
 
-/// A free port for each address; they are given back before they are used, so another process could take one.
+/// Below what systems give to outgoing connections, which could take a replica's port while it is restarted.
+const PORTS: std::ops::Range<u16> = 20_000..32_000;
+
+/// Addresses whose ports are free for UDP and TCP now. Test processes begin at different places in the range, and no
+/// process hands a port out twice.
 pub fn free_addresses(count: usize) -> Vec<SocketAddr> {
-    let sockets: Vec<UdpSocket> = (0..count)
-        .map(|_| UdpSocket::bind("127.0.0.1:0").unwrap())
-        .collect();
-    sockets
-        .iter()
-        .map(|socket| socket.local_addr().unwrap())
-        .collect()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let places = u32::from(PORTS.end - PORTS.start);
+    let begin = std::process::id().wrapping_mul(97);
+    let candidates = (0..places).map(|_| {
+        let place = begin.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % places;
+        SocketAddr::from(([127, 0, 0, 1], PORTS.start + u16::try_from(place).unwrap()))
+    });
+    let free = |address: &SocketAddr| UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok();
+    let addresses: Vec<SocketAddr> = candidates.filter(free).take(count).collect();
+    assert_eq!(addresses.len(), count, "too few free ports");
+    addresses
 }
 
 pub fn key(kind: u8, index: u16) -> SecretKey {
