@@ -71,7 +71,11 @@ impl Replica {
                 .or_default()
                 .push(endorsement);
         }
-        let quorum = self.quorum.quorum();
+        let quorum = if mutant!(StableOnWeakQuorum) {
+            self.quorum.weak()
+        } else {
+            self.quorum.quorum()
+        };
         let stable = groups
             .into_iter()
             .rev()
@@ -115,7 +119,9 @@ impl Replica {
         self.collect(out);
         self.fetch_blocks_if_behind(out);
         // The window has moved: what came for its new part was kept by digest.
-        self.reconsider_all(out);
+        if !mutant!(NeverLooksAgain) {
+            self.reconsider_all(out);
+        }
     }
 
     /// The own header must be the certified one.
@@ -134,7 +140,10 @@ impl Replica {
 
     /// Forgets what both h and the state on disk have passed.
     pub(crate) fn collect(&mut self, out: &mut Outputs) {
-        let through = self.stable_seq().min(self.durable);
+        let mut through = self.stable_seq().min(self.durable);
+        if mutant!(CollectsBeforeState) {
+            through = self.stable_seq();
+        }
         if through <= self.log.collected() || self.is_halted() {
             return;
         }

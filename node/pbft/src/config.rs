@@ -69,6 +69,7 @@ impl Default for Tuning {
 }
 
 /// Everything a replica is told at start.
+#[derive(Clone, Debug)]
 pub struct Config {
     /// This replica.
     pub id: ReplicaId,

@@ -32,6 +32,10 @@ impl Replica {
             .filter(|candidate| candidate.message.target == view && candidate.validity == Validity::Valid)
             .map(|candidate| Arc::clone(&candidate.message))
             .collect();
+        let void = |candidate: &crate::view_change::Candidate| candidate.validity == Validity::Void;
+        if mutant!(OneVoidSpoilsAll) && self.candidates.values().any(void) {
+            return;
+        }
         if valid.len() < self.quorum.quorum() {
             return;
         }
@@ -113,7 +117,7 @@ impl Replica {
             }
             return;
         }
-        if view < self.target() || view < self.view {
+        if (view < self.target() && !mutant!(EntersLowerViews)) || view < self.view {
             return;
         }
         let peer = self.peers.entry(primary).or_default();
@@ -150,7 +154,7 @@ impl Replica {
         match verdict {
             Ok(decision) => {
                 // Time has passed since it came: the target may have moved on.
-                if view >= self.target() && view > self.view {
+                if (view >= self.target() || mutant!(EntersLowerViews)) && view > self.view {
                     self.persist(Record::EnteredView(Arc::clone(&message)), out);
                     self.enter_view(message, decision, out);
                 }
@@ -196,6 +200,9 @@ impl Replica {
             self.on_stable(stable, out);
         }
         self.proposed = decision.max_s.max(self.stable_seq());
+        if mutant!(ProposesAtMaxS) {
+            self.proposed = self.proposed.prev();
+        }
         self.requeue_pending();
         self.start_watch();
         self.forward_pending(out);
@@ -213,7 +220,7 @@ impl Replica {
         let entries: Vec<(SeqNum, Digest)> =
             self.choices.iter().map(|(seq, digest)| (*seq, *digest)).collect();
         for ((seq, digest), proposal) in entries.into_iter().zip(message.proposals.iter()) {
-            if seq <= self.stable_seq() || seq <= self.log.collected() {
+            if seq <= self.stable_seq() || seq <= self.log.collected() || mutant!(SkipsChoices) {
                 continue;
             }
             if self.contradicts_history(seq, &digest, out) {
@@ -282,6 +289,9 @@ impl Replica {
 
     /// Sends pending requests to the primary: on entering a view and every T/4.
     pub(crate) fn forward_pending(&mut self, out: &mut Outputs) {
+        if mutant!(NeverForwards) {
+            return;
+        }
         if self.mode() != Mode::Normal || self.pool.is_empty() || !matches!(self.standing, Standing::Voting) {
             return;
         }

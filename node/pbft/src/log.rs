@@ -114,12 +114,13 @@ impl Slot {
     ) -> Option<PreparedCertificate> {
         let accepted = self.accepted.get(&view)?;
         let primary = quorum.primary(view);
-        let prepares = matching(
-            self.prepares.get(&view)?,
-            &accepted.digest,
-            quorum.prepares(),
-            Some(primary),
-        )?;
+        let mut ballot = self.prepares.get(&view)?.clone();
+        if mutant!(MixesViews) {
+            let all = self.prepares.values().flatten();
+            ballot.extend(all.map(|(sender, vote)| (*sender, *vote)));
+        }
+        let needed = quorum.prepares() - usize::from(mutant!(PreparesOneShort));
+        let prepares = matching(&ballot, &accepted.digest, needed, Some(primary))?;
         Some(PreparedCertificate {
             view,
             seq,
@@ -135,13 +136,14 @@ impl Slot {
         seq: SeqNum,
         quorum: Quorum,
     ) -> impl Iterator<Item = CommitCertificate> {
+        let needed = quorum.quorum() - usize::from(mutant!(CommitsOneShort));
         self.commits.iter().rev().filter_map(move |(view, ballot)| {
-            if ballot.len() < quorum.quorum() {
+            if ballot.len() < needed {
                 return None;
             }
             let digests: BTreeSet<Digest> = ballot.values().map(|(digest, _)| *digest).collect();
             digests.into_iter().find_map(|digest| {
-                let commits = matching(ballot, &digest, quorum.quorum(), None)?;
+                let commits = matching(ballot, &digest, needed, None)?;
                 Some(CommitCertificate {
                     view: *view,
                     seq,
@@ -178,7 +180,10 @@ fn matching(
 ) -> Option<Vec<Endorsement>> {
     let found: Vec<Endorsement> = ballot
         .iter()
-        .filter(|(sender, (held, _))| held == digest && Some(**sender) != except)
+        .filter(|(sender, (held, _))| {
+            let counts = Some(**sender) != except || mutant!(CountsPrimaryPrepare);
+            (held == digest || mutant!(MixesDigests)) && counts
+        })
         .take(count)
         .map(|(sender, (_, signature))| Endorsement {
             sender: *sender,
@@ -189,7 +194,7 @@ fn matching(
 }
 
 /// The slots above what was collected, and the bodies they need.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     slots: BTreeMap<SeqNum, Slot>,
     /// Bodies accepted here, each with the highest n it was accepted for.
@@ -292,7 +297,13 @@ impl Log {
     /// Forgets proposals and PREPAREs below `view`, as they can make no certificate any more, and COMMITs of all but
     /// the last few views below it: however often views change, what is kept of one n stays bounded.
     pub(crate) fn enter_view(&mut self, view: View) {
+        if mutant!(DropsBodies) {
+            self.bodies.clear();
+        }
         for slot in self.slots.values_mut() {
+            if mutant!(ForgetsCertificates) {
+                slot.prepared = None;
+            }
             slot.proposals = slot.proposals.split_off(&view);
             slot.prepares = slot.prepares.split_off(&view);
             while slot.commits.range(..view).count() > KEPT_LOWER_VIEWS {

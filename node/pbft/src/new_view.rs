@@ -36,7 +36,10 @@ pub fn decide(view_changes: &[Arc<ViewChange>], null: Digest) -> Result<Decision
     let stable = view_changes
         .iter()
         .filter_map(|message| message.stable.as_ref())
-        .max_by_key(|certificate| certificate.seq)
+        .max_by_key(|certificate| {
+            let seq = certificate.seq.get();
+            if mutant!(LowestMinS) { u64::MAX - seq } else { seq }
+        })
         .cloned();
     let min_s = stable
         .as_ref()
@@ -44,7 +47,7 @@ pub fn decide(view_changes: &[Arc<ViewChange>], null: Digest) -> Result<Decision
     // By view, so that a contradiction is found whatever the order of V, and below a higher certificate too.
     let mut certified: BTreeMap<SeqNum, BTreeMap<View, Digest>> = BTreeMap::new();
     for certificate in view_changes.iter().flat_map(|message| message.prepared.iter()) {
-        if certificate.seq <= min_s {
+        if certificate.seq <= min_s || mutant!(EmptyNewView) {
             continue;
         }
         let by_view = certified.entry(certificate.seq).or_default();
@@ -55,7 +58,13 @@ pub fn decide(view_changes: &[Arc<ViewChange>], null: Digest) -> Result<Decision
     }
     let max_s = certified.last_key_value().map_or(min_s, |(seq, _)| *seq);
     let choose = |seq| {
-        let highest = certified.get(&seq).and_then(BTreeMap::last_key_value);
+        let highest = certified.get(&seq).and_then(|by_view| {
+            if mutant!(LowestViewWins) {
+                by_view.first_key_value()
+            } else {
+                by_view.last_key_value()
+            }
+        });
         (seq, highest.map_or(null, |(_, digest)| *digest))
     };
     let choices = min_s.up_to(max_s).map(choose).collect();

@@ -44,7 +44,9 @@ impl Replica {
         while self.pool.queued() > 0 {
             let in_flight = self.proposed.above(self.dispatched);
             let seq = self.proposed.next();
-            if seq > self.high_mark() || in_flight >= self.config.tuning.max_in_flight {
+            if (seq > self.high_mark() && !mutant!(IgnoresHighMark))
+                || in_flight >= self.config.tuning.max_in_flight
+            {
                 self.timers.clear(Timer::Batch);
                 return;
             }
@@ -162,7 +164,7 @@ impl Replica {
 
     /// A vote under this replica's own key came from outside. Either it was relayed, or somebody else has the key.
     fn on_own_vote(&mut self, vote: &Vote, out: &mut Outputs) {
-        if vote.seq <= self.stable_seq() {
+        if vote.seq <= self.stable_seq() && !mutant!(HaltsOnOldVotes) {
             return;
         }
         let held = self
@@ -213,7 +215,7 @@ impl Replica {
                 self.reject(from, Kind::PrePrepare, Rejection::Equivocation(culprit), out);
                 let current = vote.view == self.view;
                 self.accuse(Evidence::ConflictingVotes(held, vote), out);
-                if current {
+                if current && !mutant!(ForgivesPrimaries) {
                     self.leave_view(ViewChangeReason::FaultyPrimary, out);
                 }
                 return;
@@ -288,7 +290,7 @@ impl Replica {
         if self.mode() != Mode::Normal || !self.may_sign() {
             return;
         }
-        if seq <= self.stable_seq() || seq > self.high_mark() {
+        if seq <= self.stable_seq() || (seq > self.high_mark() && !mutant!(IgnoresHighMark)) {
             return;
         }
         let Some(slot) = self.log.get(seq) else { return };
@@ -327,6 +329,10 @@ impl Replica {
             return;
         }
         let Some(body) = self.find_body(seq, &vote.digest) else {
+            if mutant!(PreparesWithoutBody) {
+                let prepare = self.sign_vote(Phase::Prepare, seq, vote.digest);
+                self.after_sync(Own::Vote(prepare));
+            }
             let mut sources = self
                 .log
                 .get(seq)
@@ -341,13 +347,20 @@ impl Replica {
             self.want_body(seq, vote.digest, sources, out);
             return;
         };
-        if !chosen && !self.time_is_acceptable(seq, &vote, &body) {
+        if (!chosen || mutant!(ChecksClockAgain)) && !self.time_is_acceptable(seq, &vote, &body) {
             return;
         }
         self.record_accepted(&vote, &body, out);
         if vote.sender != self.id() {
             let prepare = self.sign_vote(Phase::Prepare, seq, vote.digest);
+            if mutant!(CountsUnsyncedVote) {
+                self.count_own_vote(&prepare, out);
+            }
             self.after_sync(Own::Vote(prepare));
+        }
+        if mutant!(CommitsUnprepared) {
+            let commit = self.sign_vote(Phase::Commit, seq, vote.digest);
+            self.after_sync(Own::Vote(commit));
         }
     }
 
@@ -450,6 +463,9 @@ impl Replica {
         }
         self.persist(Record::Prepared(certificate), out);
         let commit = self.sign_vote(Phase::Commit, seq, digest);
+        if mutant!(CountsUnsyncedVote) {
+            self.count_own_vote(&commit, out);
+        }
         self.after_sync(Own::Vote(commit));
     }
 
@@ -534,7 +550,10 @@ impl Replica {
         );
         self.executed = seq;
         self.awaited.remove(&seq);
-        for digest in settled {
+        if mutant!(ProgressResetsTimer) {
+            self.watch = None;
+        }
+        for digest in settled.iter().filter(|_| !mutant!(KeepsDeadRequests)) {
             self.pool.remove(digest);
         }
         for digest in ready {

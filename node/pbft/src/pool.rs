@@ -12,14 +12,14 @@ use crate::types::Time;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Arrival(u64);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     digest: Digest,
     request: Arc<Request>,
 }
 
 /// The pending requests of one replica.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Pool {
     next: u64,
     entries: BTreeMap<Arrival, Entry>,

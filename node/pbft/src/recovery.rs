@@ -48,14 +48,19 @@ impl Replica {
             now,
             standing: match recovered.voter {
                 Some(Voter::Complete) => Standing::Starting,
+                None if mutant!(AmnesiacVotes) => Standing::Starting,
                 Some(Voter::Learner) | None => Standing::Learner,
             },
             view: recovered.view,
-            departure: recovered.left_by.clone().map(|message| Departure {
-                target: message.target,
-                message,
-                released: true,
-            }),
+            departure: recovered
+                .left_by
+                .clone()
+                .filter(|_| !mutant!(RestoresViewNotMode))
+                .map(|message| Departure {
+                    target: message.target,
+                    message,
+                    released: true,
+                }),
             new_view,
             choices: choices.into_iter().filter(|(seq, _)| *seq > stable_seq).collect(),
             candidates: BTreeMap::new(),
@@ -116,7 +121,7 @@ impl Replica {
             }
         }
         for ((seq, view), accepted) in recovered.accepted {
-            if seq <= collected {
+            if seq <= collected || mutant!(RestartDropsVotes) {
                 continue;
             }
             let has_body = self.find_body(seq, &accepted.digest).is_some();
@@ -144,7 +149,7 @@ impl Replica {
             }
         }
         for (seq, certificate) in recovered.prepared {
-            if seq <= collected {
+            if seq <= collected || mutant!(RestartDropsCertificates) {
                 continue;
             }
             if seq > self.executed {

@@ -52,7 +52,8 @@ impl Own {
     }
 }
 
-/// One replica of the protocol (OSDI '99 §4), without I/O.
+/// One replica of the protocol (OSDI '99 §4), without I/O. Two that print alike behave alike.
+#[derive(Clone, Debug)]
 pub struct Replica {
     pub(crate) config: Config,
     pub(crate) quorum: Quorum,
@@ -240,6 +241,11 @@ impl Replica {
             self.on_timer(timer, out);
         }
         self.propose(out);
+        if mutant!(SendsBeforeSync) {
+            while let Some((_, own)) = self.waiting.pop_front() {
+                self.release(own, out);
+            }
+        }
         self.watch_pending();
         self.assert_invariants();
     }
@@ -326,7 +332,10 @@ impl Replica {
     fn release(&mut self, own: Own, out: &mut Outputs) {
         match own {
             // Votes of a view that was left meanwhile are discarded: after the VIEW-CHANGE none may leave.
-            Own::Vote(vote) if vote.view == self.view && self.mode() == Mode::Normal => {
+            Own::Vote(vote)
+                if vote.view == self.view
+                    && (self.mode() == Mode::Normal || mutant!(VotesAfterViewChange)) =>
+            {
                 self.send(Recipient::Others, Message::Vote(vote.clone()), out);
                 self.count_own_vote(&vote, out);
             }

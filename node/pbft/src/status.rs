@@ -245,7 +245,7 @@ impl Replica {
 
     /// Sends a peer what it lacks.
     fn answer(&mut self, from: ReplicaId, status: &Status, out: &mut Outputs) {
-        if !matches!(self.standing, Standing::Voting | Standing::Learner) {
+        if !matches!(self.standing, Standing::Voting | Standing::Learner) || mutant!(NeverResends) {
             return;
         }
         let pause = self.config.tuning.status_interval / 2;

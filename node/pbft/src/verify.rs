@@ -200,7 +200,7 @@ impl Verifier {
                 let primary = self.ring.quorum.primary(vote.view);
                 match vote.phase {
                     Phase::PrePrepare => return Err(Rejection::NotPrimary(vote.sender, vote.view)),
-                    Phase::Prepare if vote.sender == primary => {
+                    Phase::Prepare if vote.sender == primary && !mutant!(CountsPrimaryPrepare) => {
                         return Err(Rejection::PrimaryPrepare(vote.sender));
                     }
                     Phase::Prepare | Phase::Commit => Incoming::Vote(vote),
@@ -315,7 +315,10 @@ impl Verifier {
         let claim = self
             .ring
             .vote_claim(vote.phase, vote.view, vote.seq, &vote.digest, endorsement);
-        claims.push(claim.ok_or(Rejection::UnknownSender(vote.sender))?);
+        let claim = claim.ok_or(Rejection::UnknownSender(vote.sender))?;
+        if !mutant!(BelievesClaimedSender) {
+            claims.push(claim);
+        }
         Ok(())
     }
 
@@ -526,6 +529,9 @@ pub fn check_view_change(
             .check_form(ring, &mut claims)
             .map_err(BadViewChange::Stable)?;
     }
+    if mutant!(TrustsViewChanges) {
+        return Ok(());
+    }
     let stable = message.stable_seq();
     let high = stable.plus(parameters.window);
     let mut previous = SeqNum::ZERO;
@@ -549,6 +555,20 @@ pub fn check_view_change(
         Ok(())
     } else {
         Err(BadViewChange::Signature)
+    }
+}
+
+/// What a NEW-VIEW says of itself, whatever follows from its V: the planted bug of one who does not compute O again.
+#[cfg(feature = "mutants")]
+fn trusted(decision: Decision, message: &NewView) -> Decision {
+    let seqs = decision
+        .min_s
+        .up_to(decision.min_s.plus(message.proposals.len() as u64));
+    let choices = seqs.zip(message.proposals.iter());
+    Decision {
+        max_s: decision.min_s.plus(message.proposals.len() as u64),
+        choices: choices.map(|(seq, proposal)| (seq, proposal.digest)).collect(),
+        ..decision
     }
 }
 
@@ -585,6 +605,10 @@ pub fn check_new_view(
     }
     let null = Body::null(&ring.chain).digest();
     let decision = decide(&message.view_changes, null)?;
+    #[cfg(feature = "mutants")]
+    if mutant!(TrustsNewView) {
+        return Ok(trusted(decision, message));
+    }
     if decision.choices.len() != message.proposals.len() {
         return Err(BadNewView::Choice);
     }

@@ -72,7 +72,11 @@ impl Replica {
         tuning
             .request_timeout
             .saturating_mul(factor)
-            .min(tuning.view_change_timeout_max)
+            .min(if mutant!(DoublesWithoutCap) {
+                Duration::MAX
+            } else {
+                tuning.view_change_timeout_max
+            })
     }
 
     /// Keeps the request timer on the oldest pending thing. Progress of others does not reset it, and with nothing
@@ -221,6 +225,9 @@ impl Replica {
             .above(self.stable_seq())
             .take_while(|(seq, _)| *seq <= high)
             .filter_map(|(_, slot)| slot.prepared.clone())
+            .filter(|held| !(mutant!(LeavesNullsOut) && held.digest == self.null.digest()))
+            .filter(|held| !(mutant!(LosesLowerViews) && held.view != self.view))
+            .filter(|_| !mutant!(HidesCertificates))
             .collect()
     }
 
@@ -241,7 +248,7 @@ impl Replica {
 
     pub(crate) fn resend_view_change(&mut self, out: &mut Outputs) {
         let Some(departure) = &self.departure else { return };
-        if departure.released {
+        if departure.released && !mutant!(NeverResends) {
             let message = Message::ViewChange(Arc::clone(&departure.message));
             self.send(Recipient::Others, message, out);
         }
@@ -356,7 +363,11 @@ impl Replica {
             .filter(|target| *target > mine)
             .collect();
         above.sort_unstable_by(|a, b| b.cmp(a));
-        if let Some(target) = above.get(self.quorum.weak() - 1) {
+        if let Some(target) = above.get(if mutant!(JoinsOne) {
+            0
+        } else {
+            self.quorum.weak() - 1
+        }) {
             self.move_to(*target, ViewChangeReason::Join, out);
         }
     }
@@ -396,7 +407,10 @@ impl Replica {
         let ready = self
             .candidates
             .values()
-            .filter(|candidate| candidate.message.target >= target)
+            .filter(|candidate| {
+                candidate.message.target == target
+                    || (candidate.message.target > target && !mutant!(WaitsForEqualTargets))
+            })
             .count();
         if ready >= self.quorum.quorum() {
             self.timers

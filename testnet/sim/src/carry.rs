@@ -293,6 +293,13 @@ impl World {
             );
             return Err(Violation::new("sync before send", detail));
         }
+        if self.host_mut(index).never_signs && crate::check::is_statement_of(id, &send.message) {
+            let detail = format!(
+                "host {index} lost its disk and sends a {}",
+                send.message.kind().name()
+            );
+            return Err(Violation::new("learners sign nothing", detail));
+        }
         if honest {
             self.checks.sent(id, &send.message)?;
         }
@@ -445,7 +452,7 @@ impl World {
         let chosen = |id: u64| match target {
             Target::All => true,
             Target::Primary => id == view % replicas,
-            Target::Backup => id == (view + 1) % replicas,
+            Target::Backup(place) => id == (view + 1 + place % (replicas - 1)) % replicas,
             Target::Even => id.is_multiple_of(2),
             Target::Odd => !id.is_multiple_of(2),
         };

@@ -17,7 +17,7 @@ use crate::time::{MILLI, SECOND};
 pub enum Manner {
     /// By the rules.
     Correct,
-    /// By the rules, but it submits to one replica only at first, which is not the primary.
+    /// By the rules, but it submits to one replica at a time, which is never the primary.
     OneBackup,
     /// Signs two operations for each nonce, and tells one half of the replicas the one, the other half the other.
     TwoOperations,
@@ -116,8 +116,8 @@ pub enum Target {
     Primary,
     /// Everybody.
     All,
-    /// The presumed primary's successor, so surely a backup.
-    Backup,
+    /// One that follows the presumed primary, the so manieth, so surely a backup.
+    Backup(u64),
     /// Replicas with even numbers.
     Even,
     /// Replicas with odd numbers.
@@ -206,8 +206,12 @@ impl Client {
     ) -> Vec<Submission> {
         if let Some(pending) = &mut self.pending {
             pending.attempts += 1;
-            let patient = self.manner == Manner::OneBackup && pending.attempts < 4;
-            let target = if patient { Target::Backup } else { Target::All };
+            let backup = self.manner == Manner::OneBackup;
+            let target = if backup {
+                Target::Backup(u64::from(pending.attempts))
+            } else {
+                Target::All
+            };
             let mut submissions = vec![(Arc::clone(&pending.request), target)];
             if self.manner == Manner::TwoOperations || self.manner == Manner::Expiring {
                 // It waits for nothing in particular: the other request may have been executed.
@@ -259,7 +263,7 @@ impl Client {
             self.old.push(Arc::clone(&request));
         }
         let target = match self.manner {
-            Manner::OneBackup => Target::Backup,
+            Manner::OneBackup => Target::Backup(0),
             Manner::TwoOperations => Target::Even,
             Manner::Replay => Target::All,
             _ => Target::Primary,

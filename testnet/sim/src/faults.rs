@@ -48,6 +48,7 @@ impl World {
                 self.crash(host, "crash");
                 if let Some(host) = self.hosts.get_mut(host) {
                     host.fault = Some(Fault::Amnesiac);
+                    host.never_signs = !voter;
                     host.wipe(&self.chain, voter);
                 }
                 let back = self.rng.between(MILLI, 2_000 * MILLI);

@@ -50,6 +50,8 @@ pub struct Host {
     pub boundaries: u64,
     /// The boundary at which the power fails.
     pub crash_at: Option<u64>,
+    /// Its disk was wiped and says so: it is a learner, and may sign nothing.
+    pub never_signs: bool,
     /// It stays down when everything else heals.
     pub stays_down: bool,
 }
@@ -116,6 +118,7 @@ impl Host {
             paused_until: 0,
             boundaries: 0,
             crash_at: None,
+            never_signs: false,
             stays_down: false,
         };
         host.initialise(chain, true);

@@ -10,11 +10,16 @@ mod describe;
 pub mod disk;
 mod faults;
 pub mod host;
+pub mod hunts;
+#[cfg(feature = "mutants")]
+pub mod mutation;
 pub mod network;
+pub mod report;
 pub mod rng;
 pub mod run;
 pub mod schedule;
 pub mod time;
 pub mod trace;
+pub mod twins;
 pub mod verify;
 pub mod world;

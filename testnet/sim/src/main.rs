@@ -1,13 +1,13 @@
 //! `tagma-sim`: runs seeds.
 
-use std::collections::BTreeMap;
 use std::process::ExitCode;
-use std::time::Instant;
 
 use clap::{Parser, Subcommand};
+use tagma_sim::hunts;
+use tagma_sim::report::Report;
 use tagma_sim::run::run;
 use tagma_sim::schedule::{Plan, Wishes};
-use tagma_sim::time::SECOND;
+use tagma_sim::twins;
 
 #[derive(Parser)]
 #[command(name = "tagma-sim", about = "The deterministic simulator of Tagma")]
@@ -38,81 +38,153 @@ enum Command {
         /// Goes on after a failure.
         #[arg(long)]
         keep_going: bool,
-        /// No faults.
+        /// The plans that planted bugs are hunted with, instead of random ones.
         #[arg(long)]
-        calm: bool,
+        hunts: bool,
+    },
+    /// Runs every scenario of four replicas of which one runs twice.
+    Twins {
+        /// Rounds, each with its own division into two sides.
+        #[arg(long, default_value_t = 2)]
+        rounds: u32,
+        /// The first scenario.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// How many; all of them if not given.
+        #[arg(long)]
+        count: Option<u64>,
+    },
+    /// Plants one bug after the other and counts the runs until it is seen.
+    #[cfg(feature = "mutants")]
+    Mutants {
+        /// Most runs for each.
+        #[arg(long, default_value_t = 240)]
+        runs: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        seed: u64,
+        /// Only those whose name contains this.
+        #[arg(long, default_value = "")]
+        only: String,
     },
 }
 
 fn main() -> ExitCode {
-    let Command::Run {
-        seed,
-        seeds,
-        nodes,
-        minutes,
-        trace,
-        keep_going,
-        calm,
-    } = Arguments::parse().command;
-    let wishes = Wishes {
-        nodes,
-        seconds: minutes.map(|minutes| minutes * 60),
-    };
-    let begun = Instant::now();
-    let (mut simulated, mut failures, mut runs) = (0u64, 0u64, 0u64);
-    let mut counts: BTreeMap<&'static str, u64> = BTreeMap::new();
-    let (mut events, mut executions, mut views) = (0, 0, 0);
-    for seed in seed..seed.saturating_add(seeds) {
-        let plan = if calm {
-            Plan::calm(seed, nodes.unwrap_or(4))
-        } else {
-            Plan::from_seed(seed, &wishes)
-        };
-        let outcome = run(&plan, false);
-        runs += 1;
-        simulated += outcome.simulated;
-        events += outcome.events;
-        executions += outcome.executions;
-        views += outcome.view;
-        for (name, count) in &outcome.counts {
-            *counts.entry(name).or_default() += count;
+    let clean = match Arguments::parse().command {
+        Command::Run {
+            seed,
+            seeds,
+            nodes,
+            minutes,
+            trace,
+            keep_going,
+            hunts,
+        } => {
+            let wishes = Wishes {
+                nodes,
+                seconds: minutes.map(|minutes| minutes * 60),
+            };
+            let plan = |seed| {
+                if hunts {
+                    hunts::plan(seed)
+                } else {
+                    Plan::from_seed(seed, &wishes)
+                }
+            };
+            let mut again = if hunts {
+                " --hunts".to_owned()
+            } else {
+                String::new()
+            };
+            again.extend(nodes.map(|nodes| format!(" --nodes {nodes}")));
+            again.extend(minutes.map(|minutes| format!(" --minutes {minutes}")));
+            let replay = |seed| format!("tagma-sim run --seed {seed}{again} --trace");
+            all(seed..seed.saturating_add(seeds), plan, replay, trace, keep_going)
         }
-        if seeds == 1 {
+        Command::Twins { rounds, from, count } => {
+            let all_of_them = twins::count(rounds);
+            let end = count.map_or(all_of_them, |count| from.saturating_add(count).min(all_of_them));
+            println!(
+                "{} of {all_of_them} scenarios of {rounds} rounds",
+                end.saturating_sub(from)
+            );
+            let replay = |number| format!("tagma-sim twins --rounds {rounds} --from {number} --count 1");
+            all(
+                from..end,
+                |number| twins::plan(rounds, number),
+                replay,
+                false,
+                true,
+            )
+        }
+        #[cfg(feature = "mutants")]
+        Command::Mutants { runs, seed, only } => mutants(seed, runs, &only),
+    };
+    if clean {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn all(
+    seeds: std::ops::Range<u64>,
+    plan: impl Fn(u64) -> Plan,
+    replay: impl Fn(u64) -> String,
+    trace: bool,
+    keep_going: bool,
+) -> bool {
+    let mut report = Report::begin();
+    let single = seeds.end.saturating_sub(seeds.start) == 1;
+    for seed in seeds {
+        let plan = plan(seed);
+        let outcome = run(&plan, false);
+        report.add(&outcome);
+        if single {
             println!(
                 "{plan:?}\nheight {} view {} hash {}",
                 outcome.height, outcome.view, outcome.hash
             );
         }
         if let Some(failure) = &outcome.failure {
-            failures += 1;
-            println!("seed {seed} FAILED at {failure}");
-            println!(
-                "replay: tagma-sim run --seed {seed} --trace{}",
-                nodes.map_or_else(String::new, |n| format!(" --nodes {n}"))
-            );
+            println!("seed {seed} FAILED at {failure}\nreplay: {}", replay(seed));
             if trace {
-                for line in run(&plan, true).lines {
-                    println!("{line}");
-                }
+                run(&plan, true).lines.iter().for_each(|line| println!("{line}"));
             }
             if !keep_going {
                 break;
             }
         }
     }
-    let elapsed = begun.elapsed().as_secs_f64().max(1e-9);
-    for (name, count) in &counts {
-        println!("{count:>12}  {name}");
+    println!("{report}");
+    report.failures == 0
+}
+
+#[cfg(feature = "mutants")]
+fn mutants(seed: u64, runs: u64, only: &str) -> bool {
+    use tagma_pbft::mutants::Mutant;
+    // What a mutant panics over is told in the table.
+    std::panic::set_hook(Box::new(|_| {}));
+    let (mut survivors, mut planted) = (0, 0);
+    println!("| planted bug | what is broken | runs until seen | seen by |\n| --- | --- | --- | --- |");
+    for mutant in Mutant::ALL
+        .iter()
+        .filter(|mutant| format!("{mutant:?}").contains(only))
+    {
+        planted += 1;
+        let what = mutant.what().trim();
+        match tagma_sim::mutation::hunt(*mutant, seed, runs).caught {
+            Some((needed, outcome)) => {
+                let failure = outcome.failure.unwrap_or_default();
+                let seen = failure.split(": ").nth(1).unwrap_or_default();
+                println!("| {mutant:?} | {what} | {needed} | {seen} |");
+            }
+            None => {
+                survivors += 1;
+                println!("| {mutant:?} | {what} | SURVIVED {runs} | |");
+            }
+        }
     }
-    #[allow(clippy::cast_precision_loss, reason = "numbers for people")]
-    let (seconds, per_minute) = (simulated as f64 / SECOND as f64, runs as f64 * 60.0 / elapsed);
-    println!(
-        "{runs} runs, {failures} failed; {executions} requests executed, {views} views, {events} events; {:.0} simulated seconds per real second, {per_minute:.1} runs per minute",
-        seconds / elapsed
-    );
-    if failures == 0 {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    }
+    println!("{planted} planted, {survivors} survived");
+    survivors == 0
 }

@@ -95,7 +95,15 @@ fn play(world: &mut World, plan: &Plan) -> Checked {
         world.host_mut(*index).stays_down = true;
     }
     world.heal()?;
-    converge(world, plan.calm, plan.bound)
+    converge(world, plan.calm, plan.bound)?;
+    let left = world.counts.get("a view was left").copied().unwrap_or(0);
+    if plan.still && left > 0 {
+        return Err(Violation::new(
+            "L2 no needless view change",
+            format!("{left} times a view was left"),
+        ));
+    }
+    Ok(())
 }
 
 /// Lets clients go on for `calm`, then demands that within `bound` everything asked for is executed everywhere.

@@ -93,6 +93,8 @@ pub struct Plan {
     pub clients: Vec<Manner>,
     /// Pause of a client between two requests.
     pub pause: (u64, u64),
+    /// No view may ever be left: nothing gives a reason to.
+    pub still: bool,
 }
 
 /// What a caller may fix.
@@ -128,6 +130,7 @@ impl Plan {
             bound: 60 * SECOND,
             clients: vec![Manner::Correct; 4],
             pause: (50 * MILLI, 500 * MILLI),
+            still: false,
         }
     }
 

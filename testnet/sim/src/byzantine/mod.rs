@@ -2,6 +2,7 @@
 //! what is sent instead, signed with the replica's own key. No behaviour can sign for anybody else.
 
 mod batches;
+mod censor;
 mod certificates;
 mod checkpoints;
 mod equivocation;
@@ -138,6 +139,8 @@ kinds! {
     BadBatches => batches::BadBatches,
     /// Wrong parts of a state, wrong blocks, wrong bodies.
     WrongAnswers => state::WrongAnswers,
+    /// Leaves out one client's requests.
+    Censor => censor::Censor::default(),
     /// Messages turned into garbage.
     Garbage => garbage::Garbage,
 }

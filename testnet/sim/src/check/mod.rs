@@ -152,3 +152,13 @@ impl Checks {
 fn executions(receipts: &[Receipt]) -> impl Iterator<Item = &tagma_ledger::ExecutedReceipt> {
     receipts.iter().filter_map(Receipt::executed)
 }
+
+/// Whether this is a statement that `id` signs itself.
+pub(crate) fn is_statement_of(id: ReplicaId, message: &Message) -> bool {
+    match message {
+        Message::PrePrepare { vote, .. } | Message::Vote(vote) => vote.sender == id,
+        Message::Checkpoint(checkpoint) => checkpoint.sender == id,
+        Message::ViewChange(change) => change.sender == id,
+        _ => false,
+    }
+}
