@@ -19,7 +19,7 @@ help:
 	@echo 'make test      every test'
 	@echo 'make verify    formatting, lints, licences, lengths; changes nothing'
 	@echo 'make fix       format, and apply what clippy can mend by itself'
-	@echo 'make bench     count messages per batch at n = 4 and 7'
+	@echo 'make bench     count messages per batch at n = 4 and 7; the largest NEW-VIEW'
 	@echo 'make install   the three programs into PREFIX/bin ($(PREFIX)/bin)'
 	@echo 'make clean     remove the local test network and what was built of our own crates'
 
@@ -35,6 +35,7 @@ demo: build
 
 bench: build
 	$(BIN)/tagma-testnet bench messages --nodes 4,7
+	$(BIN)/tagma-testnet bench new-view --nodes 4,7
 
 # The tests over real processes take the programs from where `build` put them.
 test: build

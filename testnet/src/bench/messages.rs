@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
+use super::write_results;
 use crate::cli::block_on;
 use crate::error::Error;
 use crate::interrupt::Interrupts;
@@ -127,17 +128,7 @@ pub fn run(sizes: &[u16], batches: u32, out: &Path) -> Result<(), Error> {
         synced_writes: true,
         runs,
     };
-    write(&results, out)
-}
-
-fn write(results: &Results, out: &Path) -> Result<(), Error> {
-    let path = out.join("results.json");
-    let text =
-        serde_json::to_string_pretty(results).map_err(|error| Error::io("write", &path, error.into()))?;
-    std::fs::create_dir_all(out).map_err(|source| Error::io("create", out, source))?;
-    std::fs::write(&path, text + "\n").map_err(|source| Error::io("write", &path, source))?;
-    println!("written to {}", path.display());
-    Ok(())
+    write_results(&results, out, "results.json")
 }
 
 fn table(runs: &[Counts]) -> Table {

@@ -1,10 +1,12 @@
-//! Measurements over real processes, from the replicas' own counters.
+//! Measurements: over real processes from the replicas' own counters, and of single steps of the protocol.
 
 pub mod messages;
+pub mod new_view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
+use serde::Serialize;
 
 use crate::error::Error;
 
@@ -29,6 +31,21 @@ enum What {
         #[arg(long, default_value = "bench-results")]
         out: PathBuf,
     },
+    /// The size of the largest NEW-VIEW against the cap, and the time to verify it against the view-change timeout
+    NewView {
+        /// The sizes to measure, each 3f + 1
+        #[arg(long, value_delimiter = ',', default_value = "4,7")]
+        nodes: Vec<u16>,
+        /// Sequence numbers in the window
+        #[arg(long, value_delimiter = ',', default_value = "256,512", value_parser = clap::value_parser!(u64).range(1..=4096))]
+        window: Vec<u64>,
+        /// How often each is verified
+        #[arg(long, default_value_t = 9, value_parser = clap::value_parser!(u32).range(1..))]
+        rounds: u32,
+        /// The directory that gets results-new-view.json
+        #[arg(long, default_value = "bench-results")]
+        out: PathBuf,
+    },
 }
 
 /// Runs a measurement.
@@ -38,5 +55,22 @@ enum What {
 pub fn run(args: &BenchArgs) -> Result<(), Error> {
     match &args.what {
         What::Messages { nodes, batches, out } => messages::run(nodes, *batches, out),
+        What::NewView {
+            nodes,
+            window,
+            rounds,
+            out,
+        } => new_view::run(nodes, window, *rounds, out),
     }
+}
+
+/// Writes results for machines into a file of the directory `out`, which is made if it is not there.
+fn write_results(results: &impl Serialize, out: &Path, name: &str) -> Result<(), Error> {
+    let path = out.join(name);
+    let text =
+        serde_json::to_string_pretty(results).map_err(|error| Error::io("write", &path, error.into()))?;
+    std::fs::create_dir_all(out).map_err(|source| Error::io("create", out, source))?;
+    std::fs::write(&path, text + "\n").map_err(|source| Error::io("write", &path, source))?;
+    println!("written to {}", path.display());
+    Ok(())
 }
