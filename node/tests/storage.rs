@@ -1,5 +1,10 @@
 //! The database keeps the ledger's contract, across reopening too, and a directory has one holder.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may fail by panicking")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may fail by panicking"
+)]
 
 use std::process::{Command, Stdio};
 
@@ -60,6 +65,56 @@ fn after_a_failed_write_every_write_fails() {
     let second = store.write(batch, Durability::Synced).unwrap_err().to_string();
     assert!(!first.contains("an earlier write failed"), "{first}");
     assert!(second.contains("an earlier write failed"), "{second}");
+}
+
+/// A database of twenty batches, each synced, whose log is then changed by `damage`.
+fn damaged(path: &std::path::Path, damage: impl Fn(&mut Vec<u8>)) {
+    let store = open(path);
+    for number in 0..20_u8 {
+        let mut batch = WriteBatch::new();
+        batch.put(contract::TABLES[0], [number], [number; 100]);
+        store.write(batch, Durability::Synced).unwrap();
+    }
+    drop(store);
+    let logs = std::fs::read_dir(path)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let mut logs = logs.filter(|file| file.extension().is_some_and(|extension| extension == "log"));
+    let log = logs.find(|file| file.metadata().unwrap().len() > 2000).unwrap();
+    let mut bytes = std::fs::read(&log).unwrap();
+    damage(&mut bytes);
+    std::fs::write(&log, bytes).unwrap();
+}
+
+/// What a power failure leaves: the end of what was being written is missing. Everything before it is there.
+#[test]
+fn a_torn_end_of_the_log_costs_the_last_batch_only() {
+    let root = tempfile::tempdir().unwrap();
+    damaged(root.path(), |log| log.truncate(log.len() - 5));
+    let store = open(root.path());
+    for number in 0..19_u8 {
+        assert_eq!(
+            store.get(contract::TABLES[0], &[number]).unwrap(),
+            Some(vec![number; 100]),
+            "{number}"
+        );
+    }
+    assert_eq!(store.get(contract::TABLES[0], &[19]).unwrap(), None);
+}
+
+/// A hole would undo synced writes and keep later ones: a replica that started over it could contradict itself.
+#[test]
+fn a_flipped_bit_amid_the_log_is_refused() {
+    for place in [500, 1200, 1900] {
+        let root = tempfile::tempdir().unwrap();
+        damaged(root.path(), |log| log[place] ^= 4);
+        let opened = RocksStore::open(root.path(), contract::TABLES, &StorageConfig::default());
+        let error = opened.err().map(|error| error.to_string());
+        assert!(
+            error.as_deref().is_some_and(|text| text.contains("orruption")),
+            "{place}: {error:?}"
+        );
+    }
 }
 
 #[test]
