@@ -340,6 +340,19 @@ fn replicas_in_different_views_converge() {
     assert_eq!(views[1], views[3]);
 }
 
+/// A replica that is kept busy looks at its timers all the same: whatever comes in, what is due happens.
+#[test]
+fn a_due_timer_fires_with_whatever_comes_in() {
+    let mut cluster = Cluster::new(4);
+    cluster.submit(1, "a");
+    cluster.sync(1);
+    cluster.now.clock = cluster.now.clock.plus(T);
+    let digest = cluster.digest(&["b"]);
+    let message = cluster.prepare(2, 0, 5, digest);
+    cluster.feed(1, 2, message).unwrap();
+    assert!(in_view_change(&cluster, 1, 1));
+}
+
 /// VIEW-CHANGEs that were lost are sent again until the view change is done.
 #[test]
 fn lost_view_changes_are_sent_again() {

@@ -1,0 +1,59 @@
+//! Rows of the fault list that one plan of their own covers better than chance does.
+#![allow(
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a failed expectation is a failed test"
+)]
+
+use tagma_sim::run::{build, converge, run, start_all};
+use tagma_sim::schedule::{Disturbance, Plan};
+use tagma_sim::time::{MILLI, SECOND};
+
+/// NW4: two of four stand still for half an hour, and nothing is lost or left over when they go on.
+#[test]
+fn two_of_four_stand_still_for_half_an_hour() {
+    let mut plan = Plan::calm(1, 4);
+    let span = 1800 * SECOND;
+    plan.disturbances = [1, 2]
+        .map(|host| (2 * SECOND, Disturbance::Pause(host, span)))
+        .to_vec();
+    plan.heal_at = 2 * SECOND + span;
+    plan.pause = (SECOND, 2 * SECOND);
+    let outcome = run(&plan, false);
+    assert_eq!(outcome.failure, None);
+    assert!(outcome.executions > 0);
+}
+
+/// VC14: a scheduler that knows the primary delays whatever it sends, in every view anew. Nothing is promised while it does
+/// but safety; once it stops, everything that was asked for is executed.
+#[test]
+fn whoever_is_primary_is_slow() {
+    let plan = Plan {
+        pause: (100 * MILLI, 300 * MILLI),
+        ..Plan::calm(2, 4)
+    };
+    let mut world = build(&plan, false);
+    start_all(&mut world).unwrap();
+    world.run_until(2 * SECOND).unwrap();
+    while world.now < 120 * SECOND {
+        let targets = world.hosts.iter().filter_map(|host| host.core());
+        let target = targets
+            .map(|core| core.replica().target().get())
+            .max()
+            .unwrap_or(0);
+        world.network.heal();
+        world
+            .network
+            .set_slow(usize::try_from(target % 4).unwrap(), 20 * SECOND);
+        let next = world.now + 50 * MILLI;
+        world.run_until(next).unwrap();
+    }
+    let reached = world.hosts.iter().filter_map(|host| host.core());
+    let view = reached
+        .map(|core| core.replica().target().get())
+        .max()
+        .unwrap_or(0);
+    assert!(view > 3, "the primaries were not left: view {view}");
+    world.heal().unwrap();
+    converge(&mut world, plan.calm, plan.bound).unwrap();
+}
