@@ -20,6 +20,7 @@ pub mod digest;
 pub mod encode;
 pub mod keys;
 pub mod merkle;
+pub mod mutants;
 pub mod request;
 pub mod signature;
 

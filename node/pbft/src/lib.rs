@@ -106,19 +106,8 @@
 //! - Amnesia is treated as the Byzantine fault that it is.
 #![forbid(unsafe_code)]
 
-/// Whether a planted bug is active. Without the feature this is the word `false`.
-#[cfg(feature = "mutants")]
-macro_rules! mutant {
-    ($name:ident) => {
-        $crate::mutants::is_planted($crate::mutants::Mutant::$name)
-    };
-}
-#[cfg(not(feature = "mutants"))]
-macro_rules! mutant {
-    ($name:ident) => {
-        false
-    };
-}
+#[macro_use(mutant)]
+extern crate tagma_crypto;
 
 pub mod batch;
 pub mod certificate;
@@ -131,8 +120,6 @@ mod fetch;
 pub mod io;
 mod log;
 pub mod message;
-#[cfg(feature = "mutants")]
-pub mod mutants;
 pub mod new_view;
 mod normal;
 mod peer;

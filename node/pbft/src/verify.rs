@@ -558,20 +558,6 @@ pub fn check_view_change(
     }
 }
 
-/// What a NEW-VIEW says of itself, whatever follows from its V: the planted bug of one who does not compute O again.
-#[cfg(feature = "mutants")]
-fn trusted(decision: Decision, message: &NewView) -> Decision {
-    let seqs = decision
-        .min_s
-        .up_to(decision.min_s.plus(message.proposals.len() as u64));
-    let choices = seqs.zip(message.proposals.iter());
-    Decision {
-        max_s: decision.min_s.plus(message.proposals.len() as u64),
-        choices: choices.map(|(seq, proposal)| (seq, proposal.digest)).collect(),
-        ..decision
-    }
-}
-
 /// The validity of a NEW-VIEW's content: V, each VIEW-CHANGE in it, O computed again from V, and the signatures of O.
 /// Its own signature is checked elsewhere.
 ///
@@ -605,10 +591,16 @@ pub fn check_new_view(
     }
     let null = Body::null(&ring.chain).digest();
     let decision = decide(&message.view_changes, null)?;
-    #[cfg(feature = "mutants")]
-    if mutant!(TrustsNewView) {
-        return Ok(trusted(decision, message));
-    }
+    mutant!(TrustsNewView, {
+        let max_s = decision.min_s.plus(message.proposals.len() as u64);
+        let claimed = decision.min_s.up_to(max_s).zip(message.proposals.iter());
+        let choices = claimed.map(|(seq, proposal)| (seq, proposal.digest)).collect();
+        return Ok(Decision {
+            max_s,
+            choices,
+            ..decision
+        });
+    });
     if decision.choices.len() != message.proposals.len() {
         return Err(BadNewView::Choice);
     }

@@ -162,7 +162,7 @@ fn all(
 
 #[cfg(feature = "mutants")]
 fn mutants(seed: u64, runs: u64, only: &str) -> bool {
-    use tagma_pbft::mutants::Mutant;
+    use tagma_crypto::mutants::Mutant;
     // What a mutant panics over is told in the table.
     std::panic::set_hook(Box::new(|_| {}));
     let (mut survivors, mut planted) = (0, 0);

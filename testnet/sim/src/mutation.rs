@@ -1,6 +1,6 @@
 //! Planted bugs and how many runs it takes to see them. Only in builds with the feature `mutants`.
 
-use tagma_pbft::mutants::{Mutant, plant};
+use tagma_crypto::mutants::{Mutant, plant};
 
 use crate::hunts;
 use crate::run::{Outcome, run};
