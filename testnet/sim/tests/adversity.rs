@@ -5,6 +5,7 @@
     reason = "a failed expectation is a failed test"
 )]
 
+use tagma_sim::byzantine::Kind;
 use tagma_sim::run::{build, converge, run, start_all};
 use tagma_sim::schedule::{Disturbance, Plan};
 use tagma_sim::time::{MILLI, SECOND};
@@ -56,4 +57,20 @@ fn whoever_is_primary_is_slow() {
     assert!(view > 3, "the primaries were not left: view {view}");
     world.heal().unwrap();
     converge(&mut world, plan.calm, plan.bound).unwrap();
+}
+
+/// PS8: a primary proposes what was executed before again and again. It is agreed on and has no effect.
+#[test]
+fn executed_batches_proposed_again_have_no_effect() {
+    let mut plan = Plan::calm(3, 4);
+    plan.byzantine = vec![(0, vec![Kind::Repeats])];
+    plan.pause = (20 * MILLI, 60 * MILLI);
+    let outcome = run(&plan, false);
+    assert_eq!(outcome.failure, None);
+    let repeated = outcome
+        .counts
+        .get("byzantine: repeats batches")
+        .copied()
+        .unwrap_or(0);
+    assert!(repeated > 10, "{repeated} proposals were repeated");
 }

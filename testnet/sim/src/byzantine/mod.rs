@@ -8,6 +8,7 @@ mod checkpoints;
 mod equivocation;
 mod garbage;
 mod new_views;
+mod repeats;
 mod selective;
 mod silent;
 mod spam;
@@ -137,6 +138,8 @@ kinds! {
     BadCheckpoints => checkpoints::BadCheckpoints,
     /// Batches with bad signatures, duplicates, or too many requests, or none.
     BadBatches => batches::BadBatches,
+    /// Batches that were proposed before.
+    Repeats => repeats::Repeats::default(),
     /// Wrong parts of a state, wrong blocks, wrong bodies.
     WrongAnswers => state::WrongAnswers,
     /// Leaves out one client's requests.
