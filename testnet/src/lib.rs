@@ -8,6 +8,8 @@
 //! - [`observe`]: what replicas say of themselves, over the client port and over HTTP.
 //! - [`check`]: whether all of them hold the same chain and the same money.
 //! - [`payments`]: transfers between the accounts of a network, through the client library.
+//! - [`load`]: transfers without end, and what was acknowledged of them.
+//! - [`torture`]: the primary killed again and again under load.
 //! - [`demo`]: stories told step by step, with a verdict. [`bench`](mod@bench): measurements.
 //! - [`cli`]: the `tagma-testnet` command.
 
@@ -20,12 +22,14 @@ pub mod demo;
 pub mod error;
 pub mod interrupt;
 pub mod layout;
+pub mod load;
 pub mod network;
 pub mod observe;
 pub mod payments;
 pub mod plan;
 pub mod ports;
 pub mod process;
+pub mod torture;
 
 pub use error::Error;
 pub use layout::Layout;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
+use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -50,13 +51,21 @@ impl Network {
     /// # Errors
     /// See [`plan::create`], [`Lease::find`].
     pub fn ephemeral(replicas: u16, programs: Programs) -> Result<Self, Error> {
+        Self::ephemeral_with(replicas, programs, Parameters::default())
+    }
+
+    /// As [`Network::ephemeral`], with other numbers of the protocol.
+    ///
+    /// # Errors
+    /// See [`plan::create`], [`Lease::find`].
+    pub fn ephemeral_with(replicas: u16, programs: Programs, parameters: Parameters) -> Result<Self, Error> {
         let directory = temporary_directory()?;
         let lease = Lease::find(replicas)?;
         let plan = Plan {
             replicas,
             seed: None,
             base_port: lease.base,
-            parameters: Parameters::default(),
+            parameters,
         };
         let mut network = Self::create(
             Layout::new(directory.path()),
@@ -104,6 +113,14 @@ impl Network {
             children: BTreeMap::new(),
             ephemeral: None,
         })
+    }
+
+    /// Keeps the directory of an ephemeral network, and gives it.
+    pub fn keep(&mut self) -> &Path {
+        if let Some((directory, _)) = &mut self.ephemeral {
+            directory.disable_cleanup(true);
+        }
+        self.layout.root()
     }
 
     /// Where it is.
@@ -389,14 +406,23 @@ impl Network {
     /// # Errors
     /// [`Error::Degraded`] if none answers.
     pub async fn primary(&self) -> Result<u16, Error> {
+        Ok(self.leader().await?.0)
+    }
+
+    /// The primary of the highest view that a replica is in, and that view.
+    ///
+    /// # Errors
+    /// [`Error::Degraded`] if no replica answers.
+    pub async fn leader(&self) -> Result<(u16, u64), Error> {
         let statuses = self.statuses(&Observer::new(&self.genesis)?).await;
         let highest = statuses
             .into_iter()
             .filter_map(|(_, status)| status.ok())
             .max_by_key(|status| status.view)
             .ok_or_else(|| Error::Degraded("no replica answers".to_owned()))?;
-        u16::try_from(highest.view % self.genesis.replica_count())
-            .map_err(|_| Error::Degraded("no replica answers".to_owned()))
+        let primary = u16::try_from(highest.view % self.genesis.replica_count())
+            .map_err(|_| Error::Degraded("no replica answers".to_owned()))?;
+        Ok((primary, highest.view))
     }
 }
 

@@ -145,7 +145,7 @@ impl Payer {
     }
 }
 
-fn refused(error: &SubmitError) -> Error {
+pub(crate) fn refused(error: &SubmitError) -> Error {
     use tagma_client::ExitCode;
     let code = match error {
         SubmitError::OutcomeUnknown(_) | SubmitError::Closed { .. } => ExitCode::OutcomeUnknown,

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use tagma_crypto::{Digest, PublicKey};
 use tagma_ledger::block::{receipts_root, verify_link};
-use tagma_ledger::{BlockHeader, Genesis};
+use tagma_ledger::{BlockHeader, Genesis, Outcome};
 use tagma_wire::client_protocol::{BlockReport, StatusReport};
 
 use crate::error::Error;
@@ -52,6 +52,8 @@ pub struct Report {
     pub state_root: Option<(u64, Digest)>,
     /// How many requests were executed.
     pub executed: usize,
+    /// Each of them, with the height of its block and what came of it.
+    pub outcomes: BTreeMap<Digest, (u64, Outcome)>,
     /// The accounts that exist, and what each owns at `height`, by the second bookkeeping.
     pub holdings: BTreeMap<PublicKey, Holding>,
     /// The supply of genesis.
@@ -227,6 +229,7 @@ impl<'a> Checker<'a> {
                 tip: None,
                 state_root: None,
                 executed: 0,
+                outcomes: BTreeMap::new(),
                 holdings: BTreeMap::new(),
                 supply: tally.supply(),
                 sum: 0,
@@ -276,6 +279,7 @@ impl<'a> Checker<'a> {
             self.report.tip = Some(parent.digest());
         }
         self.report.executed = self.tally.executed();
+        self.report.outcomes.clone_from(self.tally.outcomes());
         self.report.sum = self.tally.sum();
         self.report.holdings = self
             .tally

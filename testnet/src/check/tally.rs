@@ -3,7 +3,7 @@
 //! It shares the formats with the ledger, and nothing of its execution: maps and additions only, so that a mistake there is
 //! not made here as well.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use tagma_crypto::{Digest, PublicKey};
 use tagma_ledger::{
@@ -27,7 +27,7 @@ pub struct Tally {
     parameters: Parameters,
     supply: u128,
     holdings: BTreeMap<PublicKey, Holding>,
-    executed: BTreeSet<Digest>,
+    executed: BTreeMap<Digest, (u64, Outcome)>,
 }
 
 impl Tally {
@@ -51,7 +51,7 @@ impl Tally {
                 .iter()
                 .map(|account| (account.key, holding(account.balance)))
                 .collect(),
-            executed: BTreeSet::new(),
+            executed: BTreeMap::new(),
         }
     }
 
@@ -64,6 +64,12 @@ impl Tally {
     #[must_use]
     pub fn executed(&self) -> usize {
         self.executed.len()
+    }
+
+    /// Every request that was executed, with the height of its block and what came of it.
+    #[must_use]
+    pub fn outcomes(&self) -> &BTreeMap<Digest, (u64, Outcome)> {
+        &self.executed
     }
 
     /// The sum of all balances.
@@ -101,7 +107,7 @@ impl Tally {
                 ));
             }
             if let Receipt::Executed(executed) = receipt {
-                self.book(request, executed)
+                self.book(block.header.height, request, executed)
                     .map_err(|what| format!("request {}: {what}", executed.request))?;
             }
         }
@@ -116,11 +122,12 @@ impl Tally {
         }
     }
 
-    fn book(&mut self, request: &Request, receipt: &ExecutedReceipt) -> Result<(), String> {
+    fn book(&mut self, height: u64, request: &Request, receipt: &ExecutedReceipt) -> Result<(), String> {
         let transaction = request
             .check_static(&self.chain, &self.parameters)
             .map_err(|rejection| format!("executed though {rejection}"))?;
-        if !self.executed.insert(receipt.request) {
+        let outcome = (height, receipt.outcome);
+        if self.executed.insert(receipt.request, outcome).is_some() {
             return Err("executed twice".to_owned());
         }
         if (receipt.account, receipt.nonce) != (transaction.account, transaction.nonce) {

@@ -17,7 +17,7 @@ use crate::error::Error;
 use crate::layout::{DEFAULT_DIRECTORY, Layout};
 use crate::network::Network;
 use crate::process::{Lifetime, Programs};
-use crate::{bench, check, demo, process};
+use crate::{bench, check, demo, process, torture};
 
 const EXIT_CODES: &str = "Exit codes: 0 ok · 1 internal · 2 usage · 3 config, genesis or ports · 4 no answer · \
                           5 timeout, outcome unknown · 8 degraded · 9 divergence or an unexpected verdict · 130/143 signals";
@@ -104,6 +104,8 @@ enum Command {
     },
     /// Tell a story step by step, ending in a verdict
     Demo(demo::DemoArgs),
+    /// Kill the primary again and again under load, and see whether anything acknowledged is lost
+    Torture(torture::TortureArgs),
     /// Measure
     Bench(bench::BenchArgs),
     /// Become a node's process: how the other commands start nodes
@@ -213,6 +215,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             report.into_result().map(drop)
         }
         Command::Demo(args) => demo::run(&args),
+        Command::Torture(args) => torture::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Hold { parent, program } => Err(Error::io(
             "run",

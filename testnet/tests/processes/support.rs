@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::fcntl::{Flock, FlockArg};
 use tagma_testnet::check::{self, Report};
+use tagma_testnet::load::{Load, Pace};
 use tagma_testnet::network::READY;
 use tagma_testnet::observe::Observer;
 use tagma_testnet::payments::{Paid, Payer};
@@ -108,6 +109,12 @@ impl Running {
 
     pub(crate) fn primary(&self) -> u16 {
         self.runtime.block_on(self.network.primary()).unwrap()
+    }
+
+    /// Begins a load.
+    pub(crate) fn load(&self, pace: Pace) -> Load {
+        let _context = self.runtime.enter();
+        Load::start(&self.network, pace).unwrap()
     }
 
     /// The highest view any replica is in.

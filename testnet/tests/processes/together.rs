@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use tagma_testnet::load::Pace;
 use tagma_testnet::observe::Observer;
 
-use crate::load::Load;
-use crate::support::{Running, until};
+use crate::support::{PATIENCE, Running, until};
 
 /// How often everything is killed.
 const ROUNDS: usize = 20;
@@ -16,7 +16,7 @@ const MOST_MS: u64 = 400;
 fn nothing_acknowledged_is_lost_when_all_replicas_are_killed_at_once() {
     let mut net = Running::start(4);
     let nodes = net.network.nodes();
-    let load = Load::start(&net.runtime, &net.network);
+    let load = net.load(Pace::full(PATIENCE));
     for round in 0..ROUNDS {
         let before = load.acknowledged();
         until("an acknowledgement since the last kill", || {
@@ -31,7 +31,7 @@ fn nothing_acknowledged_is_lost_when_all_replicas_are_killed_at_once() {
             .unwrap_or_else(|error| panic!("round {round}: {error}"));
         net.wait_ready(&nodes);
     }
-    let paid = load.finish(&net.runtime);
+    let paid = net.runtime.block_on(load.finish()).unwrap();
     assert!(paid.len() > ROUNDS);
 
     let report = net.check();
@@ -43,7 +43,7 @@ fn nothing_acknowledged_is_lost_when_all_replicas_are_killed_at_once() {
     let genesis = net.network.genesis().clone();
     net.runtime.block_on(async {
         let observer = Observer::new(&genesis).unwrap();
-        for paid in &paid {
+        for paid in paid.iter().map(|one| &one.paid) {
             for node in &nodes {
                 let found = observer.transaction(*node, paid.request).await.unwrap();
                 assert_eq!(
