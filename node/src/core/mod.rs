@@ -9,6 +9,7 @@ mod rules;
 mod serve;
 mod transfer;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use tagma_crypto::{Blob, Digest, PublicKey, SecretKey};
@@ -138,6 +139,8 @@ pub struct Core {
     rules: Arc<LedgerRules>,
     view: LedgerView,
     transfer: Option<Transfer>,
+    /// Who gave parts of a state that did not check out.
+    liars: BTreeSet<ReplicaId>,
     peers: Vec<ReplicaId>,
 }
 
@@ -178,6 +181,7 @@ impl Core {
             rules,
             view: start.view,
             transfer: None,
+            liars: BTreeSet::new(),
             peers,
         })
     }
@@ -274,7 +278,7 @@ impl Core {
             .as_ref()
             .is_none_or(|transfer| transfer.seq() < certificate.seq)
         {
-            self.transfer = Some(Transfer::new(certificate, self.peers.clone()));
+            self.transfer = Some(Transfer::new(certificate, self.peers.clone(), self.liars.clone()));
         }
     }
 
@@ -302,6 +306,7 @@ impl Core {
             });
         }
         out.transfer.extend(asks.jobs);
+        self.liars.extend(asks.liar);
         out.liars.extend(asks.liar);
         if let Some(target) = asks.complete {
             if self.replica.hold_execution() {

@@ -94,7 +94,7 @@ pub(crate) struct Transfer {
     certificate: StableCertificate,
     stage: Stage,
     sources: Vec<ReplicaId>,
-    /// Those who gave something that did not check out.
+    /// Those who gave something that did not check out, in this transfer or an earlier one, or had nothing to give.
     distrusted: BTreeSet<ReplicaId>,
     turn: usize,
     asked: BTreeMap<StateQuestion, (ReplicaId, Time)>,
@@ -112,7 +112,12 @@ pub(crate) struct Asks {
 }
 
 impl Transfer {
-    pub(crate) fn new(certificate: StableCertificate, sources: Vec<ReplicaId>) -> Self {
+    /// A transfer from `sources`; those that lied in an earlier one, `liars`, come last.
+    pub(crate) fn new(
+        certificate: StableCertificate,
+        sources: Vec<ReplicaId>,
+        liars: BTreeSet<ReplicaId>,
+    ) -> Self {
         let stage = Stage::Header;
         // Different replicas that are behind begin with different sources.
         let turn = usize::try_from(certificate.seq.get() % 127).unwrap_or(0);
@@ -120,7 +125,7 @@ impl Transfer {
             certificate,
             stage,
             sources,
-            distrusted: BTreeSet::new(),
+            distrusted: liars,
             turn,
             asked: BTreeMap::new(),
         }
@@ -264,5 +269,80 @@ impl Transfer {
             self.complete_if_done(asks);
             self.ask(now, asks);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::panic, reason = "a test may fail by panicking")]
+    use tagma_crypto::Digest;
+
+    use super::*;
+
+    fn certificate(seq: u64) -> StableCertificate {
+        StableCertificate {
+            seq: SeqNum::new(seq),
+            header: Digest::of("test/header", &[&seq.to_le_bytes()]),
+            checkpoints: List::new(),
+        }
+    }
+
+    fn sources() -> Vec<ReplicaId> {
+        [0, 1, 2].map(ReplicaId::new).into()
+    }
+
+    /// Whom it asks next.
+    fn asked(transfer: &mut Transfer, now: Time) -> ReplicaId {
+        let mut asks = Asks::default();
+        transfer.ask(now, &mut asks);
+        let [(source, _)] = asks.questions.as_slice() else {
+            panic!("one question at a time: {asks:?}")
+        };
+        *source
+    }
+
+    /// Each new checkpoint under load begins a new transfer: who lied in one would otherwise get a turn in each.
+    #[test]
+    fn a_source_that_lied_is_named_and_not_asked_again_by_later_transfers_either() {
+        let now = Time::from_nanos(0);
+        let mut first = Transfer::new(certificate(128), sources(), BTreeSet::new());
+        let liar = asked(&mut first, now);
+        let mut asks = Asks::default();
+        let lie = Blob::from(vec![1, 2, 3]);
+        first.on_answer(now, liar, StateQuestion::Header, Some(&lie), &mut asks);
+        assert_eq!(asks.liar, Some(liar));
+        let next: Vec<ReplicaId> = asks.questions.iter().map(|(source, _)| *source).collect();
+        assert!(
+            next.len() == 1 && !next.contains(&liar),
+            "{next:?} instead of {liar}"
+        );
+
+        for seq in 129..140 {
+            let mut later = Transfer::new(certificate(seq), sources(), BTreeSet::from([liar]));
+            let mut now = now;
+            // As often as there are others: those who do not answer in time are not distrusted, but their turn is over.
+            for _ in 0..4 {
+                assert_ne!(asked(&mut later, now), liar, "by the transfer of {seq}");
+                now = now.plus(PATIENCE);
+            }
+        }
+    }
+
+    #[test]
+    fn when_nobody_else_is_left_a_source_that_lied_gets_another_turn() {
+        let now = Time::from_nanos(0);
+        let liars = BTreeSet::from([ReplicaId::new(1)]);
+        let mut transfer = Transfer::new(certificate(128), sources(), liars);
+        let mut asks = Asks::default();
+        transfer.ask(now, &mut asks);
+        let mut turns = BTreeSet::new();
+        for _ in 0..3 {
+            let Some((source, _)) = asks.questions.pop() else {
+                panic!("somebody is asked")
+            };
+            turns.insert(source);
+            transfer.on_answer(now, source, StateQuestion::Header, None, &mut asks);
+        }
+        assert_eq!(turns, sources().into_iter().collect());
     }
 }

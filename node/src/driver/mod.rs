@@ -32,6 +32,7 @@ mod shared;
 mod sync;
 mod turn;
 mod verification;
+mod views;
 
 pub use clock::Clock;
 pub use node::Node;

@@ -23,6 +23,7 @@ use super::setup::{NodeSetup, lock_failure, open_store, store_failure};
 use super::shared::{Published, Shared};
 use super::turn::Loop;
 use super::verification::Verification;
+use super::views::SyncedViews;
 use super::{Clock, Inbox, Wake};
 use crate::config::ConfigError;
 use crate::core::{
@@ -77,6 +78,7 @@ impl Node {
         let published = Published::of(&core, checkpoint);
         // Before anybody can ask for them.
         published.count(&metrics);
+        let views = SyncedViews::new((published.view, published.target, published.primary));
         let ledger = LedgerStore::new(Arc::clone(&store), genesis);
         let shared = Shared::new(
             me,
@@ -155,6 +157,8 @@ impl Node {
             metrics: metrics.clone(),
             phases: Phases::new(metrics.clone()),
             synced: Ticket::default(),
+            issued: Ticket::default(),
+            views,
         };
         let the_loop = thread("loop", move || the_loop.run(out))?;
         Ok(Self {

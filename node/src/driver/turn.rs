@@ -14,8 +14,9 @@ use super::mesh::Mesh;
 use super::phases::Phases;
 use super::reader::{Job as ReaderJob, Questions};
 use super::sync::Group;
+use super::views::SyncedViews;
 use super::{Clock, Published, Shared, Wake};
-use crate::core::{ClientId, Core, CoreInput, CoreOutputs};
+use crate::core::{ClientId, Core, CoreInput, CoreOutputs, TransferEvent};
 use crate::metrics::{Metrics, Phase};
 
 /// Most inputs of one turn: they share a sync, and what they ask for does not wait longer than this takes.
@@ -40,6 +41,9 @@ pub(super) struct Loop {
     pub(super) phases: Phases,
     /// Everything up to this ticket is on disk.
     pub(super) synced: Ticket,
+    /// Everything up to this ticket has been handed to the disk.
+    pub(super) issued: Ticket,
+    pub(super) views: SyncedViews,
 }
 
 impl Loop {
@@ -101,6 +105,13 @@ impl Loop {
             self.metrics.executed_requests.inc_by(executed.count() as u64);
             self.phases.end(SeqNum::new(done.view.header.height));
         }
+        if let CoreInput::Transfer(TransferEvent::Installed(view)) = &input {
+            self.metrics.states_installed.inc();
+            tracing::info!(
+                height = view.header.height,
+                "took over the state of a checkpoint from peers"
+            );
+        }
         self.core.step(self.clock.now(), input, out);
     }
 
@@ -109,6 +120,7 @@ impl Loop {
         // The other threads end after this one, so none of these queues is gone.
         if !pbft.persist.is_empty() {
             let records = std::mem::take(&mut pbft.persist);
+            self.issued = self.issued.max(pbft.ticket);
             let _ = self.sync.send(Group {
                 records,
                 ticket: pbft.ticket,
@@ -187,8 +199,11 @@ impl Loop {
         }
     }
 
-    fn publish(&self) {
-        let published = Published::of(&self.core, self.shared.published().checkpoint);
+    fn publish(&mut self) {
+        let mut published = Published::of(&self.core, self.shared.published().checkpoint);
+        let views = (published.view, published.target, published.primary);
+        (published.view, published.target, published.primary) =
+            self.views.show(views, self.issued, self.synced);
         published.count(&self.metrics);
         self.shared.publish(published);
     }

@@ -132,6 +132,8 @@ pub struct Metrics {
     pub sync_seconds: Histogram,
     /// How many groups of records one sync covered.
     pub sync_groups: Histogram,
+    /// States of checkpoints that came from peers and were switched to.
+    pub states_installed: Counter,
     /// Answers to peers that were not given because too many were asked for at once.
     pub unserved: Counter,
 }
@@ -169,6 +171,7 @@ impl Metrics {
             batch_requests: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
             sync_seconds: Histogram::new(exponential_buckets(50e-6, 2.0, 16)),
             sync_groups: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
+            states_installed: Counter::default(),
             unserved: Counter::default(),
         };
         metrics.register_agreement(&mut registry);
@@ -279,6 +282,11 @@ impl Metrics {
             "storage_sync_groups",
             "Groups of records that shared one sync.",
             self.sync_groups.clone(),
+        );
+        registry.register(
+            "states_installed",
+            "States of checkpoints taken over from peers.",
+            self.states_installed.clone(),
         );
         registry.register(
             "serves_refused",

@@ -154,8 +154,10 @@ impl PeerConfig {
                 stream_receive_window: 4 << 20,
                 receive_window: 5 << 20,
                 send_window: 8 << 20,
-                idle_timeout: Duration::from_secs(15),
-                keep_alive: Duration::from_secs(3),
+                // Short, so that one that was killed soon counts as gone. Who was only paused finds its connections lost
+                // and dials again, which costs a handshake; what was queued meanwhile is asked for by STATUS.
+                idle_timeout: Duration::from_secs(5),
+                keep_alive: Duration::from_secs(1),
             },
             accept: AcceptLimits {
                 max_total: 256,
@@ -167,7 +169,7 @@ impl PeerConfig {
                 min_rate: 64 << 10,
             },
             reconnect_min: Duration::from_millis(100),
-            reconnect_max: Duration::from_secs(3),
+            reconnect_max: Duration::from_secs(1),
         }
     }
 

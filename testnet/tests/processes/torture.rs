@@ -30,7 +30,7 @@ fn kill_the_primary_again_and_again() {
     let outcome = net
         .runtime
         .block_on(kill_primaries(network, kills, seed, |kill, _| {
-            println!("{kill:?}")
+            println!("{kill:?}");
         }))
         .unwrap();
     assert_eq!(outcome.kills.len(), usize::try_from(kills).unwrap());
