@@ -7,6 +7,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bincode::{Decode, Encode};
 use curve25519_dalek::edwards::CompressedEdwardsY;
@@ -17,8 +18,9 @@ use zeroize::Zeroizing;
 
 use crate::digest::Digest;
 use crate::hexadecimal::byte_string;
+use crate::known::KnownSignatures;
 use crate::point::is_canonical_of_large_order;
-use crate::signature::{Domain, Signature, signed_bytes};
+use crate::signature::{Claim, Domain, Signature, signed_bytes};
 
 /// What a key file's line begins with.
 const FILE_TAG: &str = "tagma-secret-key-v1 ";
@@ -41,13 +43,30 @@ impl PublicKey {
 
 /// An Ed25519 secret key. Wiped from memory when dropped; never printed.
 #[derive(Clone)]
-pub struct SecretKey(SigningKey);
+pub struct SecretKey {
+    key: SigningKey,
+    /// Where what it signs is remembered.
+    made: Arc<KnownSignatures>,
+}
 
 impl SecretKey {
+    fn new(key: SigningKey) -> Self {
+        Self {
+            key,
+            made: Arc::default(),
+        }
+    }
+
+    /// The same key; what it signs is known in `memory` to be good. The signatures are the same.
+    #[must_use]
+    pub fn remembering(self, memory: Arc<KnownSignatures>) -> Self {
+        Self { made: memory, ..self }
+    }
+
     /// The key with this seed (RFC 8032, section 5.1.5). For tests and for reading stored keys.
     pub fn from_seed(seed: [u8; 32]) -> Self {
         let seed = Zeroizing::new(seed);
-        Self(SigningKey::from_bytes(&seed))
+        Self::new(SigningKey::from_bytes(&seed))
     }
 
     /// A new key from the operating system's randomness.
@@ -61,17 +80,17 @@ impl SecretKey {
             outcome.is_ok(),
             "the operating system gives no randomness: {outcome:?}"
         );
-        Self(SigningKey::from_bytes(&seed))
+        Self::new(SigningKey::from_bytes(&seed))
     }
 
     /// The public key that belongs to this one.
     pub fn public(&self) -> PublicKey {
-        PublicKey(self.0.verifying_key().to_bytes())
+        PublicKey(self.key.verifying_key().to_bytes())
     }
 
     /// The key as PKCS#8 DER (RFC 8410), as TLS libraries take it. Wiped from memory when dropped.
     pub fn to_pkcs8_der(&self) -> Zeroizing<Vec<u8>> {
-        match self.0.to_pkcs8_der() {
+        match self.key.to_pkcs8_der() {
             Ok(document) => document.to_bytes(),
             Err(error) => unreachable!("a key of fixed size has a DER form: {error}"),
         }
@@ -79,7 +98,14 @@ impl SecretKey {
 
     /// Signs `content` as a message of kind `domain` on the chain with id `chain`: [`signed_bytes`] is what is signed.
     pub fn sign(&self, domain: Domain, chain: &Digest, content: &[u8]) -> Signature {
-        Signature::from_bytes(self.0.sign(&signed_bytes(domain, chain, content)).to_bytes())
+        let message = signed_bytes(domain, chain, content);
+        let signature = Signature::from_bytes(self.key.sign(&message).to_bytes());
+        self.made.remember(&Claim {
+            key: self.public(),
+            message,
+            signature,
+        });
+        signature
     }
 
     /// Writes the key to a new file at `path`, readable by its owner only. Both the file and its directory are synced
@@ -107,7 +133,7 @@ impl SecretKey {
 
     fn write(&self, file: &mut File) -> io::Result<()> {
         let mut digits = Zeroizing::new([0; 64]);
-        let encoded = hex::encode_to_slice(self.0.as_bytes(), digits.as_mut());
+        let encoded = hex::encode_to_slice(self.key.as_bytes(), digits.as_mut());
         assert!(encoded.is_ok(), "32 bytes are 64 hex digits");
         let mut line = Zeroizing::new(Vec::with_capacity(FILE_LEN));
         line.extend_from_slice(FILE_TAG.as_bytes());
@@ -167,7 +193,7 @@ impl SecretKey {
         let digits = line.strip_prefix(FILE_TAG.as_bytes())?.strip_suffix(b"\n")?;
         let mut seed = Zeroizing::new([0; 32]);
         hex::decode_to_slice(digits, seed.as_mut()).ok()?;
-        Some(Self(SigningKey::from_bytes(&seed)))
+        Some(Self::new(SigningKey::from_bytes(&seed)))
     }
 }
 

@@ -4,6 +4,7 @@
 //! - [`digest`]: SHA-256 with a domain and length-prefixed parts.
 //! - [`encode`]: the one canonical encoding, and the containers that messages are made of.
 //! - [`keys`]: Ed25519 public and secret keys, and the file a secret key is kept in.
+//! - [`known`]: a memory of good signatures, so that none is verified twice.
 //! - [`signature`]: signing, and the one verification predicate, single and in batches.
 //! - [`merkle`]: RFC 6962 trees and inclusion proofs.
 //! - [`request`]: a client's signed request, and the digest of a batch of them.
@@ -19,6 +20,7 @@ mod point;
 pub mod digest;
 pub mod encode;
 pub mod keys;
+pub mod known;
 pub mod merkle;
 pub mod mutants;
 pub mod request;
@@ -28,5 +30,6 @@ pub use digest::{Digest, Hasher};
 pub use encode::{Blob, List, Text};
 pub use hexadecimal::ParseError;
 pub use keys::{KeyFileError, PublicKey, SecretKey};
+pub use known::KnownSignatures;
 pub use request::Request;
 pub use signature::{Claim, Domain, Signature, verify, verify_batch};

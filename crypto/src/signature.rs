@@ -83,6 +83,20 @@ pub fn verify_batch(claims: &[Claim]) -> Vec<bool> {
 }
 
 fn verify_chunk(claims: &[Claim]) -> Vec<bool> {
+    crate::mutant!(TwoVerdicts, {
+        let without_cofactor = |claim: &Claim| {
+            let key = ed25519_dalek::VerifyingKey::from_bytes(claim.key.as_bytes());
+            let signature = ed25519_dalek::Signature::from_bytes(claim.signature.as_bytes());
+            key.is_ok_and(|key| key.verify_strict(&claim.message, &signature).is_ok())
+        };
+        if claims.len() > 1 {
+            return claims.iter().map(without_cofactor).collect();
+        }
+    });
+    if let [claim] = claims {
+        // The batch equation gains nothing for one, and costs a third point and random numbers.
+        return vec![verify(&claim.key, &claim.message, &claim.signature)];
+    }
     let items: Vec<Option<Item>> = claims
         .iter()
         .map(|claim| admit(&claim.key, &claim.message, &claim.signature))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tagma_crypto::{Digest, PublicKey, SecretKey};
+use tagma_crypto::{Digest, KnownSignatures, PublicKey, SecretKey};
 use tagma_ledger::{Genesis, GenesisAccount, GenesisReplica, Parameters};
 use tagma_node::core::{LedgerRules, key_ring, protocol_parameters};
 use tagma_pbft::{Body, KeyRing, ReplicaId, Tuning};
@@ -41,6 +41,8 @@ pub struct Chain {
     pub account_keys: Vec<SecretKey>,
     /// What is statically valid. Shared by all replicas: its memory of verified requests only saves work.
     pub rules: Arc<LedgerRules>,
+    /// The signatures made with any of the keys, or found good: nobody verifies them again. All others are verified.
+    pub known: Arc<KnownSignatures>,
     /// How fast things move at every replica.
     pub tuning: Tuning,
     /// The digest of the null batch.
@@ -51,6 +53,8 @@ pub struct Chain {
 
 /// What each account owns in genesis.
 pub const BALANCE: u64 = 1_000;
+/// Most signatures in each generation of the memory of good ones.
+const KNOWN: usize = 200_000;
 /// The wall clock at the start of every run, milliseconds since the Unix epoch.
 pub const EPOCH_MS: u64 = 1_750_000_000_000;
 
@@ -76,7 +80,10 @@ impl Chain {
     /// If the plan asks for a chain that genesis rules out.
     #[must_use]
     pub fn new(plan: &ChainPlan) -> Self {
-        let vote_keys: Vec<SecretKey> = (0..plan.replicas).map(|id| key(1, id)).collect();
+        let known = Arc::new(KnownSignatures::new(KNOWN));
+        let vote_keys: Vec<SecretKey> = (0..plan.replicas)
+            .map(|id| key(1, id).remembering(Arc::clone(&known)))
+            .collect();
         let account_keys: Vec<SecretKey> = (0..plan.accounts).map(account_key).collect();
         let replicas: Vec<GenesisReplica> = vote_keys
             .iter()
@@ -127,7 +134,8 @@ impl Chain {
         Self {
             id,
             parameters: protocol_parameters(&genesis),
-            rules: Arc::new(LedgerRules::new(id, genesis.parameters.clone())),
+            rules: Arc::new(LedgerRules::new(id, genesis.parameters.clone()).remembering(Arc::clone(&known))),
+            known,
             tuning: Tuning {
                 batch_max_delay: Duration::from_millis(5),
                 max_in_flight: plan.window,

@@ -59,6 +59,7 @@ pub fn build(plan: &Plan, readable: bool) -> World {
     world.beyond_f = plan.twins.len() + plan.byzantine.len() > plan.faults();
     for (index, manner) in plan.clients.iter().enumerate() {
         let key = crate::chain::account_key(u16::try_from(index).unwrap_or(0));
+        let key = key.remembering(std::sync::Arc::clone(&world.chain.known));
         let client = crate::clients::Client::new(index, *manner, key, world.chain.id, plan.pause);
         world.clients.push(client);
         let first = world.rng.between(10 * MILLI, 500 * MILLI);

@@ -37,6 +37,7 @@ impl Gate {
             .map(|id| {
                 let rules = Arc::clone(&chain.rules);
                 Verifier::new(id, Arc::clone(&chain.ring), chain.parameters, rules)
+                    .remembering(Arc::clone(&chain.known))
             })
             .collect();
         Self {
