@@ -101,6 +101,20 @@ impl AccountEntry {
 
 /// The leaf hash of an account under its key, as [`AccountEntry::leaf`] has it.
 pub(crate) fn leaf(key: &PublicKey, account: &Account) -> Digest {
+    mutant!(CheckpointsWithoutReceipts, {
+        let bare = Account {
+            settled: List::default(),
+            ..account.clone()
+        };
+        return merkle::leaf(&encode(&(*key, bare)));
+    });
+    mutant!(CheckpointsWithoutNonces, {
+        let bare = Account {
+            next_nonce: 0,
+            ..account.clone()
+        };
+        return merkle::leaf(&encode(&(*key, bare)));
+    });
     let mut bytes = key.as_bytes().to_vec();
     bytes.append(&mut encode(account));
     merkle::leaf(&bytes)

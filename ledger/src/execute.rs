@@ -153,7 +153,7 @@ impl Execution<'_> {
             return Err(NoOpReason::WrongChain);
         }
         let account = self.state.account_at(place).ok_or(NoOpReason::UnknownAccount)?;
-        if transaction.nonce < account.next_nonce {
+        if transaction.nonce < account.next_nonce && !mutant!(ExecutesTwice) {
             return Err(NoOpReason::ConsumedNonce);
         }
         if transaction.nonce > account.next_nonce {

@@ -15,6 +15,9 @@
 
 #![forbid(unsafe_code)]
 
+#[macro_use(mutant)]
+extern crate tagma_crypto;
+
 pub mod account;
 pub mod batch;
 pub mod block;

@@ -148,9 +148,19 @@ impl State {
     pub fn bucket(&self, bucket: u32) -> impl Iterator<Item = AccountEntry> + '_ {
         self.accounts
             .range(Place::all_of(bucket))
-            .map(|(place, account)| AccountEntry {
-                key: place.key,
-                account: Account::clone(account),
+            .map(|(place, account)| {
+                let (key, account) = (place.key, Account::clone(account));
+                mutant!(CheckpointsWithoutReceipts, {
+                    let settled = tagma_crypto::List::default();
+                    let account = Account { settled, ..account };
+                    return AccountEntry { key, account };
+                });
+                mutant!(CheckpointsWithoutNonces, {
+                    let next_nonce = 0;
+                    let account = Account { next_nonce, ..account };
+                    return AccountEntry { key, account };
+                });
+                AccountEntry { key, account }
             })
     }
 

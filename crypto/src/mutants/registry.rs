@@ -46,6 +46,8 @@ mutants! {
     MixesDigests: "9.1, PS4, sawtooth beb1bc2",
     /// PREPAREs of different views make one certificate.
     MixesViews: "9.1, PS4, bft-smart PR121",
+    /// A signer that is repeated in a certificate counts as often as it stands there.
+    CountsRepeatedSigners: "9.1, PS4, bft-smart PR121",
     /// The primary's PREPARE counts.
     CountsPrimaryPrepare: "9.1, PS3, sawtooth 180ceed",
     /// The own vote counts before its sync has returned.
@@ -94,6 +96,8 @@ mutants! {
     ProposesAtMaxS: "§5",
     /// A NEW-VIEW below the own target is entered.
     EntersLowerViews: "9.4",
+    /// A bad NEW-VIEW sends on even those who do not wait for its view.
+    FollowsUnawaitedNewView: "9.4, VC8, sawtooth 014efac",
     /// What a NEW-VIEW chose is not proposed again.
     SkipsChoices: "§5, VC4",
     /// One void VIEW-CHANGE keeps the primary from using the good ones.
@@ -112,18 +116,39 @@ mutants! {
     KeepsDeadRequests: "9.6",
     /// The clock check is applied to what a new view chose as well.
     ChecksClockAgain: "9.7, VC18, indy #1488",
-    /// What was kept above the window is not looked at when the window moves.
-    NeverLooksAgain: "9.8, CP2, fabric #1119",
+    /// What a new view chose is refused by whoever does not have its requests pending.
+    ChecksRequestsAgain: "9.7",
+    /// A NEW-VIEW that comes while a replica is behind is not looked at again when it has caught up.
+    ForgetsNewViewWhenBehind: "9.8, VC11, VC16, fabric PR1877, concord fa83143d0",
+    /// What was kept above the window is not looked at when the window moves, nor when it comes again.
+    NeverLooksAgain: "9.8, 9.10, CP2, fabric #1119",
+    /// What arrives just above the window is dropped, and nobody sends it again.
+    DropsAboveWindow: "9.10, CP2",
+    /// Checkpoints leave the outcomes of requests out.
+    CheckpointsWithoutReceipts: "9.9, CP8, bft-smart #63",
+    /// Checkpoints leave the nonces of accounts out.
+    CheckpointsWithoutNonces: "9.9, CP8, bft-smart #63",
+    /// A request whose nonce is consumed is executed again.
+    ExecutesTwice: "9.9, PS8, bft-smart #40",
     /// The log is collected before state covers it.
     CollectsBeforeState: "9.10, CP9",
-    /// A replica without its data votes.
+    /// A replica without its data votes, whatever others know it to have signed.
     AmnesiacVotes: "9.11, CD4, sui PR18009",
     /// The guard against key theft halts on old, honest votes.
     HaltsOnOldVotes: "9.11, CD5",
+    /// Signatures that come alone are judged by another equation than those that come with others; no memory of good ones
+    /// hides it.
+    TwoVerdicts: "9.12, CR2, BC3",
+    /// The digest of a batch leaves the clients' signatures out.
+    DigestLeavesSignaturesOut: "9.12",
     /// STATUS is not answered, and nothing is sent twice.
     NeverResends: "9.13, VC3, fabric #1917",
     /// f + 1 CHECKPOINTs make a stable certificate.
     StableOnWeakQuorum: "§3, CP1",
+    /// Blocks of others are executed without a look at their commit certificates.
+    TrustsBlocks: "§3, CP11, snarkOS #3226, sawtooth PR82",
+    /// Parts of a state are used without a look at what they must hash to.
+    TrustsStateParts: "§3, CP5, ASA-2024-008",
     /// Pending requests are not forwarded to the primary.
     NeverForwards: "§4, VC19, fabric #925",
 }

@@ -130,7 +130,8 @@ fn check_senders(endorsements: &[Endorsement], count: usize, quorum: Quorum) -> 
         if !quorum.contains(endorsement.sender) {
             return Err(BadCertificate::UnknownSigner(endorsement.sender));
         }
-        if previous.is_some_and(|sender| sender >= endorsement.sender) {
+        let repeated = previous == Some(endorsement.sender) && mutant!(CountsRepeatedSigners);
+        if previous.is_some_and(|sender| sender >= endorsement.sender) && !repeated {
             return Err(BadCertificate::NotAscending(endorsement.sender));
         }
         previous = Some(endorsement.sender);

@@ -153,6 +153,12 @@ impl Replica {
         peer.checking_new_view = false;
         match verdict {
             Ok(decision) => {
+                mutant!(ForgetsNewViewWhenBehind, {
+                    if decision.min_s > self.executed {
+                        peer.void_new_view = peer.void_new_view.max(Some(view));
+                        return;
+                    }
+                });
                 // Time has passed since it came: the target may have moved on.
                 if (view >= self.target() || mutant!(EntersLowerViews)) && view > self.view {
                     self.persist(Record::EnteredView(Arc::clone(&message)), out);
@@ -167,7 +173,8 @@ impl Replica {
                 peer.void_new_view = peer.void_new_view.max(Some(view));
                 self.accuse(Evidence::BadNewView(message), out);
                 // Only those who wait for exactly this view have lost it.
-                if self.mode() == Mode::ViewChange && self.target() == view {
+                let awaited = self.mode() == Mode::ViewChange && self.target() == view;
+                if awaited || mutant!(FollowsUnawaitedNewView) {
                     self.move_to(view.next(), ViewChangeReason::BadNewView, out);
                 }
             }

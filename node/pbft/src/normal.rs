@@ -144,7 +144,12 @@ impl Replica {
         if vote.seq <= self.log.collected() {
             return false;
         }
-        if vote.seq > self.high_mark().plus(self.config.parameters.checkpoint_interval) {
+        let above = if mutant!(DropsAboveWindow) {
+            0
+        } else {
+            self.config.parameters.checkpoint_interval
+        };
+        if vote.seq > self.high_mark().plus(above) {
             self.reject(from, kind, Rejection::OutsideWindow(vote.seq), out);
             return false;
         }
@@ -220,6 +225,7 @@ impl Replica {
                 }
                 return;
             }
+            Added::Old if mutant!(NeverLooksAgain) => return,
             Added::New | Added::Old => {}
         }
         // Above the window only the digest is kept; the body is asked for when the window reaches it.
@@ -263,7 +269,7 @@ impl Replica {
         self.note_signed(&vote);
         let current = vote.view == self.view;
         self.accuse(Evidence::BadBatch(vote, batch), out);
-        if current {
+        if current && !mutant!(ForgivesPrimaries) {
             self.leave_view(ViewChangeReason::FaultyPrimary, out);
         }
     }
@@ -347,6 +353,14 @@ impl Replica {
             self.want_body(seq, vote.digest, sources, out);
             return;
         };
+        mutant!(ChecksRequestsAgain, {
+            let pending = self.pool.forwardable(usize::MAX, usize::MAX);
+            let chain = &self.config.ring.chain;
+            let here = |digest: &Digest| pending.iter().any(|request| request.digest(chain) == *digest);
+            if chosen && !body.request_digests().iter().all(here) {
+                return;
+            }
+        });
         if (!chosen || mutant!(ChecksClockAgain)) && !self.time_is_acceptable(seq, &vote, &body) {
             return;
         }

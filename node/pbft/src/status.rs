@@ -128,7 +128,7 @@ impl Replica {
         let mut votes = [&yours.view, &yours.seq].into_iter().flatten();
         let forgotten_vote = votes.any(|vote| vote.view > self.view || self.has_forgotten(vote));
         let forgotten_target = yours.target.is_some_and(|signed| signed.target > self.target());
-        if forgotten_vote || forgotten_target {
+        if (forgotten_vote || forgotten_target) && !mutant!(AmnesiacVotes) {
             self.become_learner(out);
             return;
         }
@@ -291,6 +291,10 @@ impl Replica {
             status.slots.iter().map(|slot| (slot.seq, slot)).collect();
         let open: Vec<SeqNum> = self.log.above(status.executed).map(|(seq, _)| seq).collect();
         for seq in open {
+            // It asks for whatever it knows of; what it does not list was dropped there.
+            if mutant!(DropsAboveWindow) && !held.contains_key(&seq) {
+                continue;
+            }
             for message in self.own_messages(seq, held.get(&seq).copied()) {
                 if matches!(message, Message::PrePrepare { .. }) {
                     bodies += 1;

@@ -240,7 +240,8 @@ impl Transfer {
             }
             (Stage::Parts(target, missing), StateQuestion::Part { bucket, part }) => {
                 let data: BucketPart = decode(data, data.len()).ok()?;
-                if (data.bucket, data.part) != (bucket, part) || target.check(&data).is_err() {
+                let checks_out = target.check(&data).is_ok() || tagma_crypto::mutant!(TrustsStateParts);
+                if (data.bucket, data.part) != (bucket, part) || !checks_out {
                     return None;
                 }
                 missing.remove(&(bucket, part));
