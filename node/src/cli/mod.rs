@@ -9,6 +9,8 @@ mod start;
 mod status;
 mod verify;
 
+pub use start::start_behind;
+
 use std::path::PathBuf;
 
 use clap::error::ErrorKind;
@@ -60,8 +62,8 @@ enum Command {
 }
 
 /// Which home, and settings above those in it.
-#[derive(Args, Clone)]
-struct HomeArgs {
+#[derive(Args, Clone, Debug)]
+pub struct HomeArgs {
     /// The replica's home directory.
     #[arg(long, env = "TAGMA_HOME", value_name = "DIR")]
     home: PathBuf,
@@ -101,14 +103,9 @@ enum Output {
     Json,
 }
 
-/// Runs the command line of this process and says how it ended. A panic of any thread ends the process: a replica that
-/// lost one of its parts must not look alive.
+/// Runs the command line of this process and says how it ended.
 pub fn main() -> Exit {
-    let print = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        print(info);
-        std::process::abort();
-    }));
+    abort_on_panic();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {
@@ -130,6 +127,20 @@ pub fn main() -> Exit {
         Command::Config(command) => config::run(&command),
         Command::Keys(command) => keys::run(&command),
     };
+    conclude(done)
+}
+
+/// From here on a panic of any thread ends the process: a replica that lost one of its parts must not look alive.
+pub fn abort_on_panic() {
+    let print = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        print(info);
+        std::process::abort();
+    }));
+}
+
+/// Tells on stderr why a command failed, if it did, and gives the code to end with.
+pub fn conclude(done: Result<(), Failure>) -> Exit {
     match done {
         Ok(()) => Exit::Ok,
         Err(failure) => {

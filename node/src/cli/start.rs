@@ -1,11 +1,13 @@
 //! `tagma-node start`
 
+use std::sync::Arc;
+
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 use super::{HomeArgs, print};
 use crate::config::{Log, LogFormat};
-use crate::driver::{Node, NodeSetup};
+use crate::driver::{Interposer, Node, NodeSetup};
 use crate::exit::{Exit, Failure};
 use crate::home::Home;
 
@@ -15,23 +17,46 @@ const IO_THREADS: usize = 2;
 const LOG_VARIABLE: &str = "TAGMA_LOG";
 
 pub(super) fn run(args: &HomeArgs) -> Result<(), Failure> {
+    run_with(args, |_| Ok(None))
+}
+
+/// As `tagma-node start` in all that can be seen of the process, with somebody between the replica and its sockets, whom
+/// `interposer` makes of what the replica is started with.
+///
+/// # Errors
+/// Those of `interposer`, and if the replica cannot start.
+pub fn start_behind(
+    args: &HomeArgs,
+    interposer: impl FnOnce(&NodeSetup) -> Result<Arc<dyn Interposer>, Failure>,
+) -> Result<(), Failure> {
+    run_with(args, |setup| interposer(setup).map(Some))
+}
+
+fn run_with(
+    args: &HomeArgs,
+    interposer: impl FnOnce(&NodeSetup) -> Result<Option<Arc<dyn Interposer>>, Failure>,
+) -> Result<(), Failure> {
     let setup = NodeSetup::load(args.home(), args.config()?)?;
     log_to_stderr(&setup.config.log)?;
+    let interposer = interposer(&setup)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(IO_THREADS)
         .enable_all()
         .build()
         .map_err(Failure::with(Exit::Internal))?;
-    runtime.block_on(serve(setup))
+    runtime.block_on(serve(setup, interposer))
 }
 
-async fn serve(setup: NodeSetup) -> Result<(), Failure> {
+async fn serve(setup: NodeSetup, interposer: Option<Arc<dyn Interposer>>) -> Result<(), Failure> {
     // Before anything is opened, so that an early signal is not lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::with(Exit::Internal))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::with(Exit::Internal))?;
     let home = setup.home.clone();
     let chain = setup.genesis.chain_id();
-    let node = Node::start(setup).await?;
+    let node = match interposer {
+        None => Node::start(setup).await?,
+        Some(interposer) => Node::start_behind(setup, interposer).await?,
+    };
     let addresses = node.addresses().map_err(Failure::with(Exit::Internal))?;
     let (peers, clients, http) = addresses;
     let id = node.id();

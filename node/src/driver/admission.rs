@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use bytes::Bytes;
-use tagma_crypto::encode::{decode, encode};
+use tagma_crypto::encode::decode;
 use tagma_crypto::{Digest, Request};
 use tagma_ledger::Rejection;
 use tagma_wire::client_protocol::{ClientRequest, ClientResponse, MAX_CLIENT_FRAME, Refusal};
-use tagma_wire::{ClientEvent, ClientEvents, ClientListener, ConnectionId, FramePermit};
+use tagma_wire::{ClientEvent, ClientEvents, ConnectionId, FramePermit};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+use super::clients::Clients;
 use super::reader::Job;
 use super::{Inbox, Wake};
 use crate::core::{ClientId, CoreInput, LedgerRules, ValidRequest};
@@ -35,7 +35,7 @@ pub(super) struct Admission {
     pub(super) stopping: watch::Receiver<bool>,
     pub(super) rules: Arc<LedgerRules>,
     pub(super) chain: Digest,
-    pub(super) listener: Arc<ClientListener>,
+    pub(super) clients: Clients,
     pub(super) inbox: Inbox,
     pub(super) reader: Sender<Job>,
     pub(super) metrics: Metrics,
@@ -135,8 +135,8 @@ impl Admission {
             Err(error) => {
                 self.metrics.not_admitted("malformed");
                 tracing::info!(client = %connection, %error, "a client sent garbage");
-                self.listener
-                    .close_client(connection, &format!("a frame that is no request: {error}"));
+                self.clients
+                    .close(connection, &format!("a frame that is no request: {error}"));
             }
         }
     }
@@ -156,20 +156,16 @@ impl Admission {
             }
             Err(rejection) => {
                 self.metrics.not_admitted("invalid");
-                let reason = Refusal::Invalid(rejection);
-                respond(
-                    &self.listener,
-                    connection,
-                    &ClientResponse::Refused {
-                        request: digest,
-                        reason,
-                    },
-                );
+                let refused = ClientResponse::Refused {
+                    request: digest,
+                    reason: Refusal::Invalid(rejection),
+                };
+                self.clients.respond(connection, refused);
                 let strikes = self.strikes.entry(connection).or_default();
                 *strikes += 1;
                 if *strikes >= self.max_strikes {
-                    self.listener
-                        .close_client(connection, "too many requests that are not valid");
+                    self.clients
+                        .close(connection, "too many requests that are not valid");
                 }
                 true
             }
@@ -180,11 +176,4 @@ impl Admission {
 /// A connection's number in the core.
 pub(super) fn client_id(connection: ConnectionId) -> ClientId {
     ClientId(connection.number())
-}
-
-/// Queues a response. A client that is gone or does not read loses it; it asks again.
-pub(super) fn respond(listener: &ClientListener, to: ConnectionId, response: &ClientResponse) {
-    if let Err(error) = listener.reply(to, Bytes::from(encode(response))) {
-        tracing::debug!(client = %to, %error, "a response was not sent");
-    }
 }

@@ -6,8 +6,8 @@ use std::thread::JoinHandle;
 
 use tagma_pbft::Verifier;
 use tagma_pbft::io::Check;
-use tagma_wire::ClientListener;
 
+use super::clients::Clients;
 use super::mesh::Mesh;
 use super::shared::Shared;
 use super::verification::run_checks;
@@ -23,7 +23,7 @@ pub(super) struct BesideParts {
     pub(super) executor: Executor<Arc<RocksStore>>,
     pub(super) verifier: Verifier,
     pub(super) mesh: Mesh,
-    pub(super) clients: Arc<ClientListener>,
+    pub(super) clients: Clients,
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: Metrics,
     pub(super) inbox: Inbox,

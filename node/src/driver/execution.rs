@@ -65,8 +65,8 @@ impl Execute {
                 _place,
             } => {
                 let data = self.executor.serve_state(seq, &part);
-                self.mesh
-                    .send(Recipient::One(to), &Message::StatePart { seq, part, data });
+                let message = Arc::new(Message::StatePart { seq, part, data });
+                self.mesh.send(Recipient::One(to), &message);
                 return Ok(());
             }
         };

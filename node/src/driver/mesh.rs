@@ -7,6 +7,7 @@ use tagma_crypto::encode::encode;
 use tagma_pbft::{Kind, Message, Recipient, ReplicaId};
 use tagma_wire::{Lane, PeerEndpoint};
 
+use super::interposer::{Interposer, Wire};
 use crate::metrics::Metrics;
 
 /// The way to all peers. Clones share it.
@@ -15,29 +16,51 @@ pub(super) struct Mesh {
     pub(super) endpoint: Arc<PeerEndpoint>,
     pub(super) others: Vec<ReplicaId>,
     pub(super) metrics: Metrics,
+    pub(super) interposer: Option<Arc<dyn Interposer>>,
 }
 
 impl Mesh {
     /// Queues a message. What cannot be queued is dropped and counted by the wire; the protocol resends what matters.
-    pub(super) fn send(&self, to: Recipient, message: &Message) {
+    pub(super) fn send(&self, to: Recipient, message: &Arc<Message>) {
+        if let Some(interposer) = &self.interposer {
+            let wire = Wire(self.clone());
+            match to {
+                Recipient::Others => {
+                    for peer in &self.others {
+                        interposer.send(&wire, *peer, message);
+                    }
+                }
+                Recipient::One(peer) => interposer.send(&wire, peer, message),
+            }
+            return;
+        }
         let kind = message.kind();
-        let frame = Bytes::from(encode(message));
-        let lane = if kind.is_bulk() { Lane::Bulk } else { Lane::Votes };
+        let frame = Bytes::from(encode(&**message));
         match to {
             Recipient::Others => {
                 for peer in &self.others {
-                    self.send_frame(*peer, lane, kind, false, frame.clone());
+                    self.send_frame(*peer, kind, false, frame.clone());
                 }
             }
-            Recipient::One(peer) => self.send_frame(peer, lane, kind, is_resend(kind), frame),
+            Recipient::One(peer) => self.send_frame(peer, kind, is_resend(kind), frame),
         }
     }
 
-    fn send_frame(&self, peer: ReplicaId, lane: Lane, kind: Kind, resend: bool, frame: Bytes) {
+    /// Queues a message that is encoded already.
+    pub(super) fn send_frame(&self, peer: ReplicaId, kind: Kind, resend: bool, frame: Bytes) {
         let bytes = frame.len();
+        let lane = if kind.is_bulk() { Lane::Bulk } else { Lane::Votes };
         match self.endpoint.send(u32::from(peer.get()), lane, frame) {
             Ok(()) => self.metrics.sent(kind, resend, bytes),
             Err(error) => tracing::trace!(%peer, kind = kind.name(), %error, "not sent"),
+        }
+    }
+
+    /// What the replica is to see of a message that came from `from`.
+    pub(super) fn arrived(&self, from: ReplicaId, message: Message) -> Option<Message> {
+        match &self.interposer {
+            None => Some(message),
+            Some(interposer) => interposer.arrived(from, message),
         }
     }
 

@@ -20,9 +20,11 @@
 
 mod admission;
 mod beside;
+mod clients;
 mod clock;
 mod execution;
 mod fatal;
+mod interposer;
 mod mesh;
 mod node;
 mod phases;
@@ -35,6 +37,7 @@ mod verification;
 mod views;
 
 pub use clock::Clock;
+pub use interposer::{Interposer, Wire};
 pub use node::Node;
 pub use setup::{NodeSetup, check_chain, create_store, load_genesis, lock_failure, store_failure, tables};
 pub use shared::{Published, Shared, stored_block};

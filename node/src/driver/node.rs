@@ -16,6 +16,8 @@ use tokio::sync::watch;
 
 use super::admission::Admission;
 use super::beside::{Beside, BesideParts, thread};
+use super::clients::Clients;
+use super::interposer::{Interposer, Wire};
 use super::mesh::Mesh;
 use super::phases::Phases;
 use super::reader::Questions;
@@ -58,6 +60,18 @@ impl Node {
     /// # Errors
     /// If the data is in use, damaged or another chain's, or an address cannot be bound.
     pub async fn start(setup: NodeSetup) -> Result<Self, Failure> {
+        Self::start_with(setup, None).await
+    }
+
+    /// As [`Node::start`], with somebody between the replica and its sockets.
+    ///
+    /// # Errors
+    /// As [`Node::start`].
+    pub async fn start_behind(setup: NodeSetup, interposer: Arc<dyn Interposer>) -> Result<Self, Failure> {
+        Self::start_with(setup, Some(interposer)).await
+    }
+
+    async fn start_with(setup: NodeSetup, interposer: Option<Arc<dyn Interposer>>) -> Result<Self, Failure> {
         let Opened {
             lock,
             store,
@@ -102,6 +116,14 @@ impl Node {
             endpoint: Arc::clone(&peers),
             others: others(genesis, me).collect(),
             metrics: metrics.clone(),
+            interposer: interposer.clone(),
+        };
+        if let Some(interposer) = &interposer {
+            interposer.started(Wire(mesh.clone()));
+        }
+        let answers = Clients {
+            listener: Arc::clone(&clients),
+            interposer,
         };
         let (inbox, wakes) = mpsc::channel();
         let beside = Beside::start(BesideParts {
@@ -109,7 +131,7 @@ impl Node {
             executor,
             verifier: verifier.clone(),
             mesh: mesh.clone(),
-            clients: Arc::clone(&clients),
+            clients: answers.clone(),
             shared: Arc::clone(&shared),
             metrics: metrics.clone(),
             inbox: inbox.clone(),
@@ -131,7 +153,7 @@ impl Node {
             stopping: stop_gates.subscribe(),
             rules,
             chain: genesis.chain_id(),
-            listener: Arc::clone(&clients),
+            clients: answers.clone(),
             inbox: inbox.clone(),
             reader: beside.reader.clone(),
             metrics: metrics.clone(),
@@ -147,7 +169,7 @@ impl Node {
             clock,
             inbox: wakes,
             mesh,
-            listener: Arc::clone(&clients),
+            clients: answers,
             sync: beside.sync,
             executor: beside.executor,
             checker: beside.checker,

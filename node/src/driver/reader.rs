@@ -7,10 +7,10 @@ use std::sync::mpsc::Receiver;
 
 use tagma_pbft::{Recipient, ReplicaId};
 use tagma_wire::client_protocol::{ClientResponse, Query};
-use tagma_wire::{ClientListener, ConnectionId, FramePermit};
+use tagma_wire::{ConnectionId, FramePermit};
 
 use super::Shared;
-use super::admission::respond;
+use super::clients::Clients;
 use super::mesh::Mesh;
 use crate::core::Serve;
 
@@ -63,11 +63,11 @@ impl Questions {
 }
 
 /// Answers until everybody who asks is gone.
-pub(super) fn run(jobs: &Receiver<Job>, shared: &Shared, mesh: &Mesh, listener: &ClientListener) {
+pub(super) fn run(jobs: &Receiver<Job>, shared: &Shared, mesh: &Mesh, clients: &Clients) {
     while let Ok(job) = jobs.recv() {
         match job {
             Job::Serve { to, question, _place } => match question.answer(shared.ledger(), shared.chain()) {
-                Ok(Some(message)) => mesh.send(Recipient::One(to), &message),
+                Ok(Some(message)) => mesh.send(Recipient::One(to), &Arc::new(message)),
                 Ok(None) => {}
                 Err(error) => tracing::error!(peer = %to, %error, "cannot answer a peer from the store"),
             },
@@ -78,7 +78,7 @@ pub(super) fn run(jobs: &Receiver<Job>, shared: &Shared, mesh: &Mesh, listener: 
                 _permit,
             } => {
                 let answer = shared.answer(&query);
-                respond(listener, connection, &ClientResponse::Answer { id, answer });
+                clients.respond(connection, ClientResponse::Answer { id, answer });
             }
         }
     }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use tagma_pbft::io::Check;
 use tagma_pbft::{Event, SeqNum, Ticket};
-use tagma_wire::{ClientListener, ConnectionId};
+use tagma_wire::ConnectionId;
 
-use super::admission::respond;
+use super::clients::Clients;
 use super::execution::Job as ExecutorJob;
 use super::mesh::Mesh;
 use super::phases::Phases;
@@ -30,7 +30,7 @@ pub(super) struct Loop {
     pub(super) clock: Clock,
     pub(super) inbox: Receiver<Wake>,
     pub(super) mesh: Mesh,
-    pub(super) listener: Arc<ClientListener>,
+    pub(super) clients: Clients,
     pub(super) sync: Sender<Group>,
     pub(super) executor: Sender<ExecutorJob>,
     pub(super) checker: Sender<Check>,
@@ -154,7 +154,7 @@ impl Loop {
         }
         for (client, response) in out.replies.drain(..) {
             let ClientId(number) = client;
-            respond(&self.listener, ConnectionId::from_number(number), &response);
+            self.clients.respond(ConnectionId::from_number(number), response);
         }
         self.pass_questions_on(out);
         for source in out.liars.drain(..) {

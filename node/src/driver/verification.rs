@@ -93,6 +93,9 @@ impl Verification {
                     match decode::<Message>(&payload, payload.len()) {
                         Ok(message) => {
                             self.metrics.received(message.kind(), payload.len());
+                            let Some(message) = self.mesh.arrived(peer, message) else {
+                                continue;
+                            };
                             taken.push(Taken::Message(peer, message.kind(), permit));
                             messages.push(message);
                         }
