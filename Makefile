@@ -3,7 +3,7 @@
 # `make verify` only reads, `make fix` changes. CI runs the same targets: see .ci/run.
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare build demo bench test verify lint lengths deny fix install clean
+.PHONY: help prepare build demo bench test mutants verify lint lengths deny fix install clean
 
 CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
@@ -17,6 +17,7 @@ BIN = $(TARGET)/debug
 help:
 	@echo 'make demo      build, then a story with four real replicas: crashes, a new primary, a proof that all is well'
 	@echo 'make test      every test'
+	@echo 'make mutants   plant one bug after the other and show that the simulator sees it (RUNS=240, WRITE=1 for the table)'
 	@echo 'make verify    formatting, lints, licences, lengths; changes nothing'
 	@echo 'make fix       format, and apply what clippy can mend by itself'
 	@echo 'make bench     count messages per batch at n = 4 and 7; the largest NEW-VIEW'
@@ -45,6 +46,21 @@ test: build
 		echo '$(CARGO) test --workspace --all-targets'; $(CARGO) test --workspace --all-targets; \
 	fi
 	$(CARGO) test --workspace --doc
+
+# Most runs that a planted bug may need until it is seen.
+RUNS ?= 240
+# Planted bugs exist only in a build with the feature `mutants`. It lives beside the normal one, and makes a program of its own
+# alone, so nothing of it gets into any other; whether that is so is looked up by the name of one of them.
+mutants: prepare
+	$(CARGO) build -p tagma-sim
+	$(CARGO) build -p tagma-sim --features mutants --bin tagma-mutants
+	@grep -aq BelievesClaimedSender $(BIN)/tagma-mutants || { echo 'tagma-mutants has no planted bugs'; exit 1; }
+	@for program in tagma tagma-node tagma-testnet tagma-sim; do \
+		if [ -x $(BIN)/$$program ] && grep -aq BelievesClaimedSender $(BIN)/$$program; then \
+			echo "$$program has planted bugs in it"; exit 1; \
+		fi; \
+	done
+	nice -n 5 $(BIN)/tagma-mutants --runs $(RUNS) $(if $(WRITE),--write testnet/sim/src/mutants.md)
 
 verify: lint lengths deny
 

@@ -38,16 +38,29 @@ impl World {
         process.turning = false;
         let out = std::mem::take(&mut process.out);
         let pbft = out.pbft;
+        let (id, honest) = (host.id, host.is_honest());
+        let disk = host.disk.store.clone();
+        self.checks.persisted(id, honest, &pbft.persist)?;
+        for execution in pbft.execute.iter().filter(|_| honest) {
+            self.checks.dispatched(id, execution, &disk)?;
+        }
         if !pbft.persist.is_empty() {
-            process.groups.push_back((pbft.persist, pbft.ticket));
+            if let Some(process) = &mut self.host_mut(index).process {
+                process.groups.push_back((pbft.persist, pbft.ticket));
+            }
             self.begin_sync(index);
             if self.host_mut(index).passes_boundary() {
                 self.crash(index, "crash before sync");
                 return Ok(());
             }
         }
+        // Before its start is over a replica leaves no view.
+        let has_begun = !pbft.events.iter().any(|told| matches!(told, Told::Started));
         for evidence in &pbft.evidence {
             self.judge(index, evidence)?;
+            if has_begun {
+                self.stays(index, evidence)?;
+            }
         }
         for told in &pbft.events {
             self.told(index, told);
@@ -112,6 +125,21 @@ impl World {
             Checks::accused(&self.chain, index, evidence, faulty)?;
         }
         Ok(())
+    }
+
+    /// Whether a host that has just got this evidence draws the consequence.
+    fn stays(&self, index: usize, evidence: &tagma_pbft::evidence::Evidence) -> Checked {
+        let host = self
+            .hosts
+            .get(index)
+            .filter(|host| host.is_honest() && host.is_voting());
+        match host.and_then(|host| host.core()) {
+            Some(core) => {
+                let replica = core.replica();
+                Checks::stays(replica.id(), evidence, replica.view(), replica.target())
+            }
+            None => Ok(()),
+        }
     }
 
     fn begin_sync(&mut self, index: usize) {
@@ -301,7 +329,8 @@ impl World {
             return Err(Violation::new("learners sign nothing", detail));
         }
         if honest {
-            self.checks.sent(id, &send.message)?;
+            let disk = self.host_mut(index).disk.store.clone();
+            self.checks.sent(id, &send.message, &disk)?;
         }
         match send.to {
             Recipient::One(to) => self.transmit(index, to, &send.message),
@@ -356,7 +385,11 @@ impl World {
             self.count(behaviour.name());
         }
         self.host_mut(index).behaviours = behaviours;
+        let honest = self.host_mut(index).is_honest();
         for message in messages {
+            if !honest {
+                self.checks.said(id, &message);
+            }
             self.put(index, to, &encode(&*message).into());
         }
     }
@@ -633,6 +666,7 @@ impl World {
             self.host_mut(index).behaviours = behaviours;
             for (name, (to, message)) in made {
                 self.count(name);
+                self.checks.said(id, &message);
                 self.put(index, to, &encode(&message).into());
             }
         }

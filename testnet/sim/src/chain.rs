@@ -58,13 +58,22 @@ const KNOWN: usize = 200_000;
 /// The wall clock at the start of every run, milliseconds since the Unix epoch.
 pub const EPOCH_MS: u64 = 1_750_000_000_000;
 
-fn key(kind: u8, number: u16) -> SecretKey {
+fn seed(kind: u8, number: u16) -> [u8; 32] {
     let mut seed = [kind; 32];
     let (first, rest) = number.to_be_bytes().into();
     seed.first_chunk_mut::<2>()
         .into_iter()
         .for_each(|bytes| *bytes = [first, rest]);
-    SecretKey::from_seed(seed)
+    seed
+}
+
+fn key(kind: u8, number: u16) -> SecretKey {
+    SecretKey::from_seed(seed(kind, number))
+}
+
+/// What the key of an account is made of.
+pub(crate) fn account_seed(number: u16) -> [u8; 32] {
+    seed(3, number)
 }
 
 /// The key of the account with this number, in genesis or not.

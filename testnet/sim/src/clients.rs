@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tagma_crypto::encode::encode;
 use tagma_crypto::{Digest, PublicKey, SecretKey, Signature};
+use tagma_ledger::transaction::TRANSACTION_DOMAIN;
 use tagma_ledger::{Operation, Outcome, Request, Transaction};
 use tagma_pbft::ReplicaId;
 use tagma_wire::client_protocol::Reply;
@@ -29,11 +30,13 @@ pub enum Manner {
     Expiring,
     /// Begins with nonces that are not its next.
     SkipsAhead,
+    /// By the rules, but its signatures are at the edge of what is good.
+    Crafted,
 }
 
 impl Manner {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Correct,
         Self::OneBackup,
         Self::TwoOperations,
@@ -41,12 +44,13 @@ impl Manner {
         Self::Replay,
         Self::Expiring,
         Self::SkipsAhead,
+        Self::Crafted,
     ];
 
     /// Whether every request of such a client must be executed.
     #[must_use]
     pub fn is_correct(self) -> bool {
-        matches!(self, Self::Correct | Self::OneBackup)
+        matches!(self, Self::Correct | Self::OneBackup | Self::Crafted)
     }
 
     /// The name in reports.
@@ -60,6 +64,7 @@ impl Manner {
             Self::Replay => "client: replay",
             Self::Expiring => "client: expiring",
             Self::SkipsAhead => "client: skips nonces",
+            Self::Crafted => "client: crafted signatures",
         }
     }
 }
@@ -162,7 +167,13 @@ impl Client {
             operation,
             expiry_height,
         };
-        transaction.sign(&self.key).to_request()
+        let mut request = transaction.sign(&self.key).to_request();
+        if self.manner == Manner::Crafted {
+            let seed = crate::chain::account_seed(u16::try_from(self.index).unwrap_or(0));
+            request.signature =
+                crate::crafted::sign(&seed, TRANSACTION_DOMAIN, &self.chain, &request.content);
+        }
+        request
     }
 
     fn operation(&self, others: &[PublicKey], rng: &mut SimRng) -> Operation {

@@ -10,34 +10,38 @@ use crate::rng::SimRng;
 use crate::schedule::{Disturbance, Plan, Wishes};
 use crate::time::{MILLI, SECOND};
 
+/// How many kinds of plans there are; seeds take turns.
+const FAMILIES: u64 = 15;
+
 /// The plan of a seed.
 #[must_use]
 pub fn plan(seed: u64) -> Plan {
     let mut rng = SimRng::new(seed ^ 0x6875_6e74);
-    match seed % 12 {
-        0 | 1 => Plan::from_seed(
-            seed,
-            &Wishes {
-                nodes: Some(4),
-                seconds: None,
-            },
-        ),
-        2 => Plan::from_seed(
-            seed,
-            &Wishes {
-                nodes: Some(7),
-                seconds: Some(12),
-            },
-        ),
-        3 => quiet(seed),
-        4 => clocks(seed),
-        5 => power(seed, &mut rng),
-        6 => censored(seed),
-        7 => failing_views(seed, &mut rng),
-        8 => split(seed, &mut rng),
-        9 => liars(seed, &mut rng),
-        10 => lossy(seed, &mut rng),
-        _ => wiped(seed, &mut rng),
+    let (nodes, seconds) = if seed % (2 * FAMILIES) == 0 {
+        (4, None)
+    } else {
+        (7, Some(12))
+    };
+    let wishes = Wishes {
+        nodes: Some(nodes),
+        seconds,
+    };
+    match seed % FAMILIES {
+        0 => Plan::from_seed(seed, &wishes),
+        1 => quiet(seed),
+        2 => liars(seed, &mut rng),
+        3 => split(seed, &mut rng),
+        4 => power(seed, &mut rng),
+        5 => narrow(seed, &mut rng),
+        6 => wiped(seed, &mut rng),
+        7 => liars(seed, &mut rng),
+        8 => thin(seed, &mut rng),
+        9 => clocks(seed),
+        10 => censored(seed),
+        11 => lossy(seed, &mut rng),
+        12 => liars(seed, &mut rng),
+        13 => left_behind(seed, &mut rng),
+        _ => failing_views(seed, &mut rng),
     }
 }
 
@@ -56,6 +60,7 @@ fn quiet(seed: u64) -> Plan {
         Manner::OneBackup,
         Manner::Expiring,
         Manner::Replay,
+        Manner::Crafted,
     ];
     plan.still = true;
     plan
@@ -105,7 +110,9 @@ fn censored(seed: u64) -> Plan {
     plan
 }
 
-/// Messages take so long that view after view fails, for minutes; afterwards one replica is dead (VC13).
+/// Messages take so long that view after view fails. In half of the runs for minutes, and afterwards the primary that is next is
+/// dead (VC13); in the others any replica is dead, and the power of all has failed just before, so that nobody's timers run and
+/// everybody stands where it stood (VC17).
 fn failing_views(seed: u64, rng: &mut SimRng) -> Plan {
     let mut plan = Plan::calm(seed, 4);
     plan.disturbances = vec![(
@@ -116,9 +123,50 @@ fn failing_views(seed: u64, rng: &mut SimRng) -> Plan {
             ..Weather::FAIR
         }),
     )];
-    plan.stays_down = vec![rng.index(4)];
-    plan.heal_at = rng.between(200, 400) * SECOND;
+    plan.heal_at = rng.between(150, 300) * SECOND;
     plan.pause = (500 * MILLI, SECOND);
+    plan.next_primary_dies = rng.permille(500);
+    if !plan.next_primary_dies {
+        plan.stays_down = vec![rng.index(4)];
+        plan.heal_at = rng.between(20, 60) * SECOND;
+        plan.disturbances
+            .push((plan.heal_at - 10 * MILLI, Disturbance::PowerCut));
+    }
+    plan
+}
+
+/// A window of two batches, and no more replicas than a quorum: what one of them does not look at again holds up all (CP2).
+/// Nothing gives a reason to leave the view.
+fn narrow(seed: u64, rng: &mut SimRng) -> Plan {
+    let mut plan = busy(seed);
+    plan.chain.checkpoint_interval = rng.between(1, 2);
+    plan.chain.window = 2 * plan.chain.checkpoint_interval;
+    plan.chain.max_batch_requests = 1;
+    let host = rng.between(1, 3);
+    let host = usize::try_from(host).unwrap_or(1);
+    plan.disturbances = vec![(MILLI, Disturbance::Crash(host))];
+    plan.stays_down = vec![host];
+    plan.weather = Weather {
+        delay_max: rng.between(2, 12) * MILLI,
+        ..Weather::FAIR
+    };
+    // What is down is down from the start.
+    plan.heal_at = 400 * MILLI;
+    plan.calm = 6 * SECOND;
+    plan.still = true;
+    plan
+}
+
+/// Everything that happens to links and power while all run; then no more replicas than a quorum are left (VC16).
+fn thin(seed: u64, rng: &mut SimRng) -> Plan {
+    let mut plan = split(seed, rng);
+    plan.stays_down = vec![rng.index(4)];
+    let at = plan.heal_at - rng.between(1, 400) * MILLI;
+    for host in 0..4 {
+        if rng.permille(400) {
+            plan.disturbances.push((at, Disturbance::Crash(host)));
+        }
+    }
     plan
 }
 
@@ -149,24 +197,64 @@ fn split(seed: u64, rng: &mut SimRng) -> Plan {
     plan
 }
 
-/// One replica of four does everything that a behaviour does, while views change often.
+/// What one replica can do at once and still be heard.
+const LIES: [Kind; 13] = [
+    Kind::Equivocation,
+    Kind::WrongVotes,
+    Kind::ViewChangeSpam,
+    Kind::FakeNewViews,
+    Kind::ForgedCertificates,
+    Kind::SplitViewChanges,
+    Kind::BadCheckpoints,
+    Kind::BadBatches,
+    Kind::Repeats,
+    Kind::WrongAnswers,
+    Kind::Echo,
+    Kind::SpoiledSignatures,
+    Kind::WithholdBodies,
+];
+
+/// One replica of four lies in several ways at once, while views change often.
 fn liars(seed: u64, rng: &mut SimRng) -> Plan {
     let mut plan = split(seed, rng);
     plan.weather = Weather {
         loss_permille: rng.below(150),
         ..Weather::FAIR
     };
+    plan.chain.retain = rng.permille(300).then(|| rng.below(4));
     let host = rng.index(4);
-    let kinds = (0..2).filter_map(|_| rng.pick(Kind::ALL).copied()).collect();
-    plan.byzantine = vec![(host, kinds)];
-    if rng.permille(200) {
-        plan.byzantine.clear();
+    if rng.permille(120) {
         plan.twins = vec![ReplicaId::new(u16::try_from(host).unwrap_or(0))];
         for (_, disturbance) in &mut plan.disturbances {
             if let Disturbance::Partition(sides) = disturbance {
                 sides.push(u8::from(rng.permille(500)));
             }
         }
+        return plan;
+    }
+    let mut kinds: Vec<Kind> = LIES.into_iter().filter(|_| rng.permille(350)).collect();
+    if kinds.is_empty() || rng.permille(150) {
+        kinds = rng.pick(Kind::ALL).copied().into_iter().collect();
+    }
+    plan.byzantine = vec![(host, kinds)];
+    plan
+}
+
+/// One replica is cut off for longer than the window, twice, and one of those it then asks gives wrong answers (CP4, CP5, CP11).
+fn left_behind(seed: u64, rng: &mut SimRng) -> Plan {
+    let mut plan = busy(seed);
+    plan.chain.checkpoint_interval = rng.between(2, 4);
+    plan.chain.window = 2 * plan.chain.checkpoint_interval;
+    plan.chain.retain = rng.permille(700).then(|| rng.below(3));
+    let victim = rng.index(4);
+    plan.byzantine = vec![((victim + 1 + rng.index(3)) % 4, vec![Kind::WrongAnswers])];
+    let alone: Vec<u8> = (0..4).map(|host| u8::from(host == victim)).collect();
+    for at in [SECOND, 6 * SECOND] {
+        plan.disturbances
+            .push((at, Disturbance::Partition(alone.clone())));
+        let someone = Disturbance::Crash(rng.index(4));
+        plan.disturbances.push((at + 2 * SECOND, someone));
+        plan.disturbances.push((at + 4 * SECOND, Disturbance::Heal));
     }
     plan
 }

@@ -6,13 +6,14 @@ mod carry;
 pub mod chain;
 pub mod check;
 pub mod clients;
+mod crafted;
 mod describe;
 pub mod disk;
 mod faults;
 pub mod host;
 pub mod hunts;
-#[cfg(feature = "mutants")]
 pub mod mutation;
+pub mod model;
 pub mod network;
 pub mod report;
 pub mod rng;

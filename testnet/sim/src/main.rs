@@ -54,19 +54,6 @@ enum Command {
         #[arg(long)]
         count: Option<u64>,
     },
-    /// Plants one bug after the other and counts the runs until it is seen.
-    #[cfg(feature = "mutants")]
-    Mutants {
-        /// Most runs for each.
-        #[arg(long, default_value_t = 240)]
-        runs: u64,
-        /// The first seed.
-        #[arg(long, default_value_t = 0)]
-        seed: u64,
-        /// Only those whose name contains this.
-        #[arg(long, default_value = "")]
-        only: String,
-    },
 }
 
 fn main() -> ExitCode {
@@ -117,8 +104,6 @@ fn main() -> ExitCode {
                 true,
             )
         }
-        #[cfg(feature = "mutants")]
-        Command::Mutants { runs, seed, only } => mutants(seed, runs, &only),
     };
     if clean {
         ExitCode::SUCCESS
@@ -158,33 +143,4 @@ fn all(
     }
     println!("{report}");
     report.failures == 0
-}
-
-#[cfg(feature = "mutants")]
-fn mutants(seed: u64, runs: u64, only: &str) -> bool {
-    use tagma_crypto::mutants::Mutant;
-    // What a mutant panics over is told in the table.
-    std::panic::set_hook(Box::new(|_| {}));
-    let (mut survivors, mut planted) = (0, 0);
-    println!("| planted bug | what is broken | runs until seen | seen by |\n| --- | --- | --- | --- |");
-    for mutant in Mutant::ALL
-        .iter()
-        .filter(|mutant| format!("{mutant:?}").contains(only))
-    {
-        planted += 1;
-        let what = mutant.what().trim();
-        match tagma_sim::mutation::hunt(*mutant, seed, runs).caught {
-            Some((needed, outcome)) => {
-                let failure = outcome.failure.unwrap_or_default();
-                let seen = failure.split(": ").nth(1).unwrap_or_default();
-                println!("| {mutant:?} | {what} | {needed} | {seen} |");
-            }
-            None => {
-                survivors += 1;
-                println!("| {mutant:?} | {what} | SURVIVED {runs} | |");
-            }
-        }
-    }
-    println!("{planted} planted, {survivors} survived");
-    survivors == 0
 }

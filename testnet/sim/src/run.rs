@@ -95,6 +95,14 @@ fn play(world: &mut World, plan: &Plan) -> Checked {
     for index in &plan.stays_down {
         world.host_mut(*index).stays_down = true;
     }
+    if plan.next_primary_dies {
+        let highest = world.hosts.iter().filter_map(|host| host.core());
+        let highest = highest.max_by_key(|core| core.replica().target());
+        let primary = highest.map(|core| core.replica().primary());
+        for host in world.hosts.iter_mut().filter(|host| Some(host.id) == primary) {
+            host.stays_down = true;
+        }
+    }
     world.heal()?;
     converge(world, plan.calm, plan.bound)?;
     let left = world.counts.get("a view was left").copied().unwrap_or(0);
@@ -148,6 +156,9 @@ fn missing(world: &World, healed: u64) -> Option<String> {
         }
     }
     let height = world.checks.height();
+    if let Some(late) = late_for_view(world) {
+        return Some(format!("{late}\n{}", states(world)));
+    }
     let behind = world.hosts.iter().find(|host| {
         let expected = host.is_honest() || host.fault == Some(Fault::Amnesiac);
         expected && host.process.is_some() && host.height() != Some(height)
@@ -160,6 +171,23 @@ fn missing(world: &World, healed: u64) -> Option<String> {
             states(world)
         )
     })
+}
+
+/// Who wants no higher view than one that another honest replica is in, and is not there.
+fn late_for_view(world: &World) -> Option<String> {
+    let voting = || {
+        world
+            .hosts
+            .iter()
+            .filter(|host| host.is_honest() && host.is_voting())
+    };
+    let replicas = || voting().filter_map(|host| Some((host.index, host.core()?.replica())));
+    let normal = |replica: &tagma_pbft::Replica| replica.target() == replica.view();
+    let highest = replicas().filter(|(_, replica)| normal(replica));
+    let highest = highest.map(|(_, replica)| replica.view()).max()?;
+    replicas()
+        .find(|(_, replica)| replica.view() < highest && replica.target() <= highest)
+        .map(|(index, _)| format!("host {index} has not entered {highest:?}"))
 }
 
 /// Where every replica is, for people.

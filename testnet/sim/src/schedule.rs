@@ -95,6 +95,8 @@ pub struct Plan {
     pub pause: (u64, u64),
     /// No view may ever be left: nothing gives a reason to.
     pub still: bool,
+    /// When the rest heals, the primary of the highest view that anybody wants dies for good.
+    pub next_primary_dies: bool,
 }
 
 /// What a caller may fix.
@@ -131,6 +133,7 @@ impl Plan {
             clients: vec![Manner::Correct; 4],
             pause: (50 * MILLI, 500 * MILLI),
             still: false,
+            next_primary_dies: false,
         }
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tagma_pbft::certificate::PreparedCertificate;
+use tagma_pbft::certificate::{PreparedCertificate, StableCertificate};
 use tagma_pbft::message::ViewChange;
 use tagma_pbft::{Message, ReplicaId, View};
 
@@ -12,6 +12,8 @@ use super::{Behaviour, Forge, unchanged};
 
 #[derive(Debug, Default)]
 pub(super) struct ForgedCertificates {
+    /// Whether every single one is void, which is drawn once.
+    always_void: Option<bool>,
     /// One lie for each target, told to all alike.
     told: BTreeMap<View, Arc<Message>>,
 }
@@ -32,10 +34,19 @@ fn forge_one(forge: &mut Forge<'_>, entry: &mut PreparedCertificate) {
 }
 
 impl ForgedCertificates {
-    fn lie(forge: &mut Forge<'_>, change: &ViewChange) -> ViewChange {
+    fn lie(&mut self, forge: &mut Forge<'_>, change: &ViewChange) -> ViewChange {
         let mut prepared = change.prepared.clone().into_vec();
         let mut stable = change.stable.clone();
+        let always_void = *self.always_void.get_or_insert_with(|| forge.rng.permille(400));
         match forge.rng.below(4) {
+            _ if always_void => {
+                let seq = change.stable_seq().plus(forge.parameters.checkpoint_interval);
+                stable = Some(StableCertificate {
+                    seq,
+                    header: forge.invented(),
+                    checkpoints: Vec::new().into(),
+                });
+            }
             0 => prepared.clear(),
             1 => {
                 prepared.pop();
@@ -78,10 +89,11 @@ impl Behaviour for ForgedCertificates {
         if self.told.len() > 100 {
             self.told.clear();
         }
-        let lie = self
-            .told
-            .entry(change.target)
-            .or_insert_with(|| Arc::new(Message::ViewChange(Arc::new(Self::lie(forge, change)))));
-        vec![Arc::clone(lie)]
+        if let Some(lie) = self.told.get(&change.target) {
+            return vec![Arc::clone(lie)];
+        }
+        let lie = Arc::new(Message::ViewChange(Arc::new(self.lie(forge, change))));
+        self.told.insert(change.target, Arc::clone(&lie));
+        vec![lie]
     }
 }

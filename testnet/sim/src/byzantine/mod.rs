@@ -5,10 +5,12 @@ mod batches;
 mod censor;
 mod certificates;
 mod checkpoints;
+mod echo;
 mod equivocation;
 mod garbage;
 mod new_views;
 mod repeats;
+mod resigns;
 mod selective;
 mod silent;
 mod spam;
@@ -144,6 +146,10 @@ kinds! {
     WrongAnswers => state::WrongAnswers,
     /// Leaves out one client's requests.
     Censor => censor::Censor::default(),
+    /// Others' own old votes, back to them.
+    Echo => echo::Echo::default(),
+    /// Others' proposals with a client's signature spoiled.
+    SpoiledSignatures => resigns::SpoiledSignatures::default(),
     /// Messages turned into garbage.
     Garbage => garbage::Garbage,
 }

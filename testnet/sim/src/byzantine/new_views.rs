@@ -1,10 +1,10 @@
-//! NEW-VIEWs whose O omits, swaps, nulls or adds an entry, or whose V is doctored (VC7), and NEW-VIEWs of views that are
-//! another's (VC8).
+//! NEW-VIEWs whose O omits, swaps, nulls or adds an entry, or whose V is doctored (VC7), and NEW-VIEWs that nobody waits for
+//! (VC8).
 
 use std::sync::Arc;
 
 use tagma_pbft::message::{NewView, Phase, Reproposal};
-use tagma_pbft::{Message, ReplicaId, SeqNum};
+use tagma_pbft::{Message, ReplicaId, SeqNum, View};
 
 use super::{Behaviour, Forge, unchanged};
 
@@ -77,5 +77,26 @@ impl Behaviour for FakeNewViews {
             fakes.push(Arc::clone(message));
         }
         fakes
+    }
+
+    fn tick(&mut self, forge: &mut Forge<'_>) -> Vec<(ReplicaId, Message)> {
+        if !forge.rng.permille(100) {
+            return Vec::new();
+        }
+        let replicas = u64::from(forge.ring.quorum.replicas());
+        let view = u64::from(forge.id.get()) + replicas * forge.rng.between(1, 100);
+        let mut empty = NewView {
+            view: View::new(view),
+            view_changes: Vec::new().into(),
+            proposals: Vec::new().into(),
+            signature: tagma_crypto::Signature::from_bytes([0; 64]),
+        };
+        forge.sign_new_view(&mut empty);
+        let message = Arc::new(empty);
+        forge
+            .others()
+            .into_iter()
+            .map(|to| (to, Message::NewView(Arc::clone(&message))))
+            .collect()
     }
 }

@@ -51,6 +51,11 @@ impl Headers {
         Ok(())
     }
 
+    /// The hash of the header that honest hosts have at a height.
+    pub(super) fn tip(&self, height: u64) -> Option<Digest> {
+        self.heights.get(&height).map(|(_, tip, _)| *tip)
+    }
+
     /// Whether the last block was the first execution of this height.
     pub(super) fn is_first(&self, height: u64) -> bool {
         self.first == height

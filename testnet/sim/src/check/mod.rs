@@ -2,19 +2,28 @@
 //! their ledgers hold, never from what they believe.
 
 mod agreement;
+mod carried;
+mod certificates;
 mod effects;
 mod evidence;
 mod headers;
+mod leaving;
+mod new_views;
 mod once;
+mod promises;
 mod supply;
 mod survival;
+mod targets;
 mod votes;
+mod window;
 
 use tagma_crypto::Digest;
+use tagma_ledger::store::Store;
 use tagma_ledger::{Outcome, Receipt, Request};
 use tagma_node::core::{BlockDone, LedgerView};
 use tagma_pbft::evidence::Evidence;
-use tagma_pbft::{Batch, Message, ReplicaId};
+use tagma_pbft::record::Record;
+use tagma_pbft::{Batch, Execution, Message, ReplicaId, View};
 
 use crate::chain::Chain;
 
@@ -50,6 +59,12 @@ pub struct Checks {
     effects: effects::Effects,
     survival: survival::Survival,
     votes: votes::Votes,
+    carried: carried::Carried,
+    certificates: certificates::Certificates,
+    targets: targets::Targets,
+    window: u64,
+    replicas: usize,
+    null: Digest,
 }
 
 impl Checks {
@@ -64,6 +79,12 @@ impl Checks {
             effects: effects::Effects::new(&chain.genesis),
             survival: survival::Survival::default(),
             votes: votes::Votes::new(chain.vote_keys.len()),
+            carried: carried::Carried::default(),
+            certificates: certificates::Certificates::new(chain.vote_keys.len()),
+            targets: targets::Targets::default(),
+            window: chain.parameters.window,
+            replicas: chain.vote_keys.len(),
+            null: chain.null,
         }
     }
 
@@ -126,12 +147,61 @@ impl Checks {
         self.once.len()
     }
 
-    /// An honest replica's message has left.
+    /// An honest replica's message leaves; its disk is as it is at this moment.
     ///
     /// # Errors
-    /// If it contradicts an earlier one.
-    pub fn sent(&mut self, id: ReplicaId, message: &Message) -> Checked {
+    /// If it contradicts an earlier one, leaves out what it must carry, or is not backed by the disk.
+    pub fn sent(&mut self, id: ReplicaId, message: &Message, disk: &dyn Store) -> Checked {
+        let primary = match message {
+            Message::NewView(new) => new.view.get() % self.replicas as u64 == u64::from(id.get()),
+            _ => false,
+        };
+        promises::left(id, primary, disk, &self.null, message)?;
+        window::left(id, disk, self.window, message)?;
+        self.carried.sent(id, message)?;
         self.votes.sent(id, message)
+    }
+
+    /// A replica that may say anything says this.
+    pub fn said(&mut self, id: ReplicaId, message: &Message) {
+        self.certificates.said(id, message);
+    }
+
+    /// A replica hands records to its disk.
+    ///
+    /// # Errors
+    /// If it is honest and relies on what does not hold.
+    pub fn persisted(&mut self, id: ReplicaId, honest: bool, records: &[Record]) -> Checked {
+        for record in records {
+            self.certificates.promised(id, record);
+        }
+        for record in records.iter().filter(|_| honest) {
+            let header = |height| self.headers.tip(height);
+            self.certificates.relied_on(id, record, header)?;
+            self.targets.persisted(id, record)?;
+            if let Record::EnteredView(new) = record {
+                let quorum = 2 * ((self.replicas - 1) / 3) + 1;
+                new_views::entered(id, new, quorum, self.null)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// An honest replica hands a batch out for execution; its disk is as it is at this moment.
+    ///
+    /// # Errors
+    /// If the certificate does not prove that the batch is final.
+    pub fn dispatched(&self, id: ReplicaId, execution: &Execution, disk: &dyn Store) -> Checked {
+        promises::relied_on(id, disk, &execution.certificate)?;
+        self.certificates.executed(id, &execution.certificate)
+    }
+
+    /// An honest replica that votes keeps evidence, is in `view` and wants `target`.
+    ///
+    /// # Errors
+    /// If it stays with a primary that it can convict.
+    pub fn stays(by: ReplicaId, evidence: &Evidence, view: View, target: View) -> Checked {
+        leaving::accused(by, evidence, view, target)
     }
 
     /// An honest replica accuses somebody; `faulty` says who may be.
