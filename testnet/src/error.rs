@@ -93,6 +93,14 @@ pub enum Error {
         /// How far it had come.
         state: String,
     },
+    /// A replica runs and follows, and has no vote: it cannot become ready.
+    #[error("n{node} runs, but does not vote: {standing}")]
+    NotVoting {
+        /// The replica.
+        node: u16,
+        /// What it is instead, in its own words.
+        standing: String,
+    },
     /// A signal could not be sent.
     #[error("cannot signal n{node} (pid {pid}): {source}")]
     Signal {
@@ -162,7 +170,7 @@ impl Error {
             Self::Genesis(_) | Self::Key(_) | Self::PortsTaken { .. } | Self::NoFreePorts { .. } => 3,
             Self::NoAnswer { .. } => 4,
             Self::Client { code, .. } => *code,
-            Self::Degraded(_) => 8,
+            Self::Degraded(_) | Self::NotVoting { .. } => 8,
             Self::Verdict(_) => 9,
             Self::Interrupted { signal } => 128_u8.saturating_add(*signal),
             Self::Io { .. }
@@ -189,6 +197,12 @@ impl Error {
                 Some("choose other ports with `--base-port P` or `--base-port auto`".to_owned())
             }
             Self::NoProgram { .. } => Some("build all programs: cargo build --workspace".to_owned()),
+            Self::NotVoting { standing, .. } if standing == "learner" => Some(
+                "its data does not hold what its key has signed, so it follows, serves reads, and signs nothing; \
+                 the only way back to voting is a new key"
+                    .to_owned(),
+            ),
+            Self::NotVoting { node, .. } => Some(format!("tagma-testnet logs n{node}")),
             Self::NoAnswer { node, .. } => Some(format!("tagma-testnet logs n{node}")),
             Self::Degraded(_) => Some("tagma-testnet ps, then tagma-testnet start NODE".to_owned()),
             _ => None,

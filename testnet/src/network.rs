@@ -30,6 +30,9 @@ const ENDING: Duration = Duration::from_secs(2);
 /// How long a process may take to be gone, or frozen, after a signal that it cannot refuse.
 const GONE: Duration = Duration::from_secs(10);
 
+/// How long one without a running process has to answer.
+const UNLIKELY: Duration = Duration::from_millis(500);
+
 /// What replicas say of themselves, by number.
 pub type Statuses = Vec<(u16, Result<StatusReport, Error>)>;
 
@@ -317,7 +320,8 @@ impl Network {
     /// Waits until the replicas `nodes` say that they are ready, and are connected to each other.
     ///
     /// # Errors
-    /// [`Error::NodeEnded`] with the end of its log if one ends; [`Error::Timeout`].
+    /// [`Error::NodeEnded`] with the end of its log if one ends; [`Error::NotVoting`] if one never will be ready;
+    /// [`Error::Timeout`].
     pub async fn wait_ready(&mut self, nodes: &[u16], bound: Duration) -> Result<(), Error> {
         for node in nodes {
             self.wait_node_ready(*node, nodes, bound).await?;
@@ -336,6 +340,14 @@ impl Network {
             let Err(state) = self.readiness(&observer, node, nodes).await else {
                 return Ok(());
             };
+            if let Ok(status) = observer.status(node).await
+                && !matches!(status.standing.as_str(), "starting" | "voting")
+            {
+                return Err(Error::NotVoting {
+                    node,
+                    standing: status.standing.to_string(),
+                });
+            }
             if self.activity(node) == Activity::Down {
                 return Err(Error::NodeEnded {
                     node,
@@ -384,18 +396,22 @@ impl Network {
     pub async fn statuses(&self, observer: &Observer) -> Statuses {
         let mut statuses = Vec::new();
         for node in self.nodes() {
-            let status = observer.status(node).await.map_err(|error| {
-                // Often the reason is known better here.
-                let reason = match process::activity(&self.layout, node) {
-                    Activity::Running { .. } => return error,
-                    Activity::Paused { .. } => "paused",
-                    Activity::Down => "down",
-                };
-                Error::NoAnswer {
-                    node,
-                    reason: reason.to_owned(),
-                }
-            });
+            let silence = match process::activity(&self.layout, node) {
+                Activity::Running { .. } => None,
+                Activity::Paused { .. } => Some("paused"),
+                Activity::Down => Some("down"),
+            };
+            let status = match silence {
+                None => observer.status(node).await,
+                // Somebody else may answer in its name, but is not waited for as long.
+                Some(reason) => observer
+                    .status_within(node, UNLIKELY)
+                    .await
+                    .map_err(|_| Error::NoAnswer {
+                        node,
+                        reason: reason.to_owned(),
+                    }),
+            };
             statuses.push((node, status));
         }
         statuses

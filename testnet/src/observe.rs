@@ -57,7 +57,15 @@ impl Observer {
     /// # Errors
     /// [`Error::NoAnswer`]
     pub async fn status(&self, node: u16) -> Result<StatusReport, Error> {
-        match self.ask(node, Query::Status).await? {
+        self.status_within(node, PATIENCE).await
+    }
+
+    /// As [`Observer::status`], with less or more patience than the usual 5 s.
+    ///
+    /// # Errors
+    /// [`Error::NoAnswer`]
+    pub async fn status_within(&self, node: u16, patience: Duration) -> Result<StatusReport, Error> {
+        match self.ask_within(node, Query::Status, patience).await? {
             Answer::Status(report) => Ok(report),
             other => Err(beside_the_point(node, &other)),
         }
@@ -97,7 +105,11 @@ impl Observer {
     }
 
     async fn ask(&self, node: u16, query: Query) -> Result<Answer, Error> {
-        let answer = self.client.query(node, query, PATIENCE).await;
+        self.ask_within(node, query, PATIENCE).await
+    }
+
+    async fn ask_within(&self, node: u16, query: Query, patience: Duration) -> Result<Answer, Error> {
+        let answer = self.client.query(node, query, patience).await;
         answer.map_err(|error| Error::NoAnswer {
             node,
             reason: error.to_string(),

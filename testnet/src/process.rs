@@ -26,6 +26,8 @@ pub struct Programs {
     pub node: PathBuf,
     /// `tagma-testnet`
     pub testnet: PathBuf,
+    /// `tagma`
+    pub client: PathBuf,
 }
 
 impl Programs {
@@ -44,18 +46,19 @@ impl Programs {
     /// # Errors
     /// [`Error::NoProgram`] if one of them is not there.
     pub fn beside(testnet: &Path) -> Result<Self, Error> {
-        let node = testnet.with_file_name("tagma-node");
-        if node.is_file() {
-            Ok(Self {
-                node,
-                testnet: testnet.to_owned(),
-            })
-        } else {
-            Err(Error::NoProgram {
-                name: "tagma-node",
-                path: node,
-            })
-        }
+        let beside = |name: &'static str| {
+            let path = testnet.with_file_name(name);
+            if path.is_file() {
+                Ok(path)
+            } else {
+                Err(Error::NoProgram { name, path })
+            }
+        };
+        Ok(Self {
+            node: beside("tagma-node")?,
+            testnet: testnet.to_owned(),
+            client: beside("tagma")?,
+        })
     }
 }
 

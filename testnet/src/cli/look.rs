@@ -94,8 +94,7 @@ pub(super) fn status(network: &Network, format: Format, watch: bool) -> Result<(
 }
 
 /// What every node says of itself, as a table; unreachable ones with their error.
-#[must_use]
-pub(crate) fn status_table(statuses: &Statuses) -> Table {
+fn status_table(statuses: &Statuses) -> Table {
     let mut rows = table(&[
         "node",
         "standing",

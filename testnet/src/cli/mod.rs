@@ -4,8 +4,6 @@ mod look;
 mod manage;
 mod up;
 
-pub(crate) use look::status_table;
-
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;

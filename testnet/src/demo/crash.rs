@@ -1,11 +1,11 @@
 //! The story of crashes: four replicas, a backup killed and brought back, the primary killed and brought back.
 
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use super::narrator::Narrator;
 use crate::check::{self, Verdict};
-use crate::cli::status_table;
 use crate::error::Error;
 use crate::network::{GRACE, Network, READY};
 use crate::observe::Observer;
@@ -21,7 +21,7 @@ const CATCH_UP: Duration = Duration::from_secs(60);
 const POLL: Duration = Duration::from_millis(50);
 
 pub(super) async fn tell(programs: Programs) -> Result<(), Error> {
-    let mut story = Story::begin(Network::ephemeral(4, programs)?).await?;
+    let mut story = Story::begin(Network::ephemeral(4, programs.clone())?).await?;
 
     story.narrator.step("A payment, all replicas well");
     story.pay("alice", "bob", 25).await?;
@@ -42,12 +42,12 @@ pub(super) async fn tell(programs: Programs) -> Result<(), Error> {
     story.kill(primary)?;
     let paid = story.pay("carol", "alice", 5).await?;
     let after = story.highest_view().await?;
-    let statuses = story.network.statuses(&story.observer).await;
-    story.narrator.show(&status_table(&statuses).to_string());
     story.narrator.tell(&format!(
-        "committed after n{primary} was replaced: view {before} → {after}, primary n{}",
+        "the backups replaced n{primary}: view {before} → {after}, the primary is now n{}, and the payment committed there",
         after % 4
     ));
+    story.wait_until_missed(primary).await?;
+    story.show_command(&programs, "status")?;
     if after <= before {
         let what = format!(
             "the payment at height {} committed without a new primary",
@@ -174,6 +174,49 @@ impl Story {
         }
         self.narrator.recovered(node);
         Ok(())
+    }
+
+    /// Waits until the others have noticed by themselves that a node is gone.
+    async fn wait_until_missed(&self, node: u16) -> Result<(), Error> {
+        let deadline = Instant::now() + CATCH_UP;
+        loop {
+            let statuses = self.network.statuses(&self.observer).await;
+            let connected = statuses
+                .iter()
+                .filter_map(|(_, status)| status.as_ref().ok())
+                .any(|status| status.connected.get(usize::from(node)).copied().unwrap_or(false));
+            if !connected {
+                self.narrator
+                    .tell(&format!("the others have given up their connections to n{node}"));
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                return Err(Error::Timeout {
+                    what: format!("the loss of the connections to n{node}"),
+                    seconds: CATCH_UP.as_secs(),
+                    state: "it is down and still counts as connected".to_owned(),
+                });
+            }
+            tokio::time::sleep(POLL).await;
+        }
+    }
+
+    /// Shows what a command of the client says of this network.
+    fn show_command(&self, programs: &Programs, command: &str) -> Result<(), Error> {
+        let output = Command::new(&programs.client)
+            .arg(command)
+            .env("TAGMA_HOME", self.network.layout().root())
+            .output()
+            .map_err(|source| Error::io("run", &programs.client, source))?;
+        self.narrator.tell(&format!("$ tagma {command}"));
+        self.narrator.show(&String::from_utf8_lossy(&output.stdout));
+        if output.status.success() {
+            return Ok(());
+        }
+        Err(Error::Verdict(format!(
+            "tagma {command}: {}",
+            String::from_utf8_lossy(&output.stderr).trim_end()
+        )))
     }
 
     async fn highest_view(&self) -> Result<u64, Error> {

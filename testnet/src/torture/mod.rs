@@ -332,6 +332,10 @@ async fn tell(args: &TortureArgs, seed: u64, programs: Programs) -> Result<(), E
             return Err(error);
         }
     };
+    println!(
+        "{:7.1} s  compared every block of every replica",
+        began.elapsed().as_secs_f64()
+    );
     print_verdict(&outcome);
     if !outcome.wrong.is_empty() || outcome.report.verdict() != Verdict::Converged {
         println!("the network is kept in {}", network.keep().display());

@@ -1,8 +1,10 @@
 //! Up to f replicas crash and nobody's money notices; more than f, and nothing moves until one is back.
 
+use nix::sys::signal::Signal;
 use tagma_testnet::plan::INITIAL_BALANCE;
+use tagma_wire::client_protocol::StatusReport;
 
-use crate::support::{Running, words};
+use crate::support::{Running, until, words};
 
 #[test]
 fn a_killed_backup_comes_back_and_holds_the_same_chain() {
@@ -70,4 +72,39 @@ fn of_seven_two_may_crash_and_with_a_third_the_outcome_is_unknown_until_it_is_ba
     let report = net.check();
     assert_eq!(report.executed, 3, "each request was executed exactly once");
     assert_eq!(net.balance(&report, "bob"), INITIAL_BALANCE + 111);
+}
+
+/// Whether every other replica counts `node` as connected, or none; nothing while they differ.
+fn connected(net: &Running, node: u16) -> Option<bool> {
+    let statuses = net.statuses();
+    let mut others = statuses.values().filter(|status| status.replica != node);
+    let seen = |status: &StatusReport| status.connected[usize::from(node)];
+    let first = seen(others.next()?);
+    others.all(|status| seen(status) == first).then_some(first)
+}
+
+#[test]
+fn a_killed_or_frozen_replica_soon_counts_as_gone_and_is_connected_again_when_it_is_back() {
+    let mut net = Running::start(4);
+    let nodes = net.network.nodes();
+    net.pay("alice", "bob", 1);
+    // The highest number dials all others.
+    net.kill(3);
+    until("the others see that n3 is gone", || {
+        connected(&net, 3) == Some(false)
+    });
+    net.network.start(3).unwrap();
+    net.wait_ready(&nodes);
+    assert_eq!(connected(&net, 3), Some(true));
+
+    // The lowest is dialed by all others, and cannot answer while it is frozen.
+    assert!(net.network.pause(0).unwrap());
+    until("the others see that n0 is frozen", || {
+        connected(&net, 0) == Some(false)
+    });
+    net.network.signal(0, Signal::SIGCONT).unwrap();
+    net.wait_ready(&nodes);
+    until("n0 is connected again", || connected(&net, 0) == Some(true));
+    net.pay("alice", "bob", 1);
+    net.check();
 }

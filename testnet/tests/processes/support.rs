@@ -1,6 +1,8 @@
 //! What these tests share: a network of its own for each, one at a time, and looks at it with deadlines.
 
-use std::fs::{File, OpenOptions};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -9,10 +11,11 @@ use nix::fcntl::{Flock, FlockArg};
 use tagma_testnet::check::{self, Report};
 use tagma_testnet::load::{Load, Pace};
 use tagma_testnet::network::READY;
-use tagma_testnet::observe::Observer;
+use tagma_testnet::observe::{Metrics, Observer};
 use tagma_testnet::payments::{Paid, Payer};
 use tagma_testnet::process::Programs;
 use tagma_testnet::{Layout, Network};
+use tagma_wire::client_protocol::StatusReport;
 use tokio::runtime::Runtime;
 
 /// Longer than anything here takes, even on a busy machine.
@@ -72,10 +75,19 @@ pub(crate) fn runtime() -> Runtime {
 impl Running {
     /// `replicas` replicas, all ready.
     pub(crate) fn start(replicas: u16) -> Self {
+        Self::prepared(replicas, |_| {}).0
+    }
+
+    /// As [`Running::start`], on a network that `prepare` has changed before anything runs.
+    pub(crate) fn prepared<T>(replicas: u16, prepare: impl FnOnce(&Network) -> T) -> (Self, T) {
         let turn = turn();
         let mut network = Network::ephemeral(replicas, programs()).unwrap();
+        let prepared = prepare(&network);
         let runtime = runtime();
-        network.start_all().unwrap();
+        // One by one, as somebody may stand where a replica is to be found by the others.
+        for node in network.nodes() {
+            network.start(node).unwrap();
+        }
         let payer = {
             let _context = runtime.enter();
             Payer::new(&network).unwrap()
@@ -88,7 +100,7 @@ impl Running {
         };
         let nodes = running.network.nodes();
         running.wait_ready(&nodes);
-        running
+        (running, prepared)
     }
 
     pub(crate) fn wait_ready(&mut self, nodes: &[u16]) {
@@ -101,6 +113,12 @@ impl Running {
         self.runtime
             .block_on(self.payer.pay(from, to, amount, PATIENCE))
             .unwrap()
+    }
+
+    /// Reads the next nonces again, which a load of its own has used.
+    pub(crate) fn renew_payer(&mut self) {
+        let _context = self.runtime.enter();
+        self.payer = Payer::new(&self.network).unwrap();
     }
 
     pub(crate) fn kill(&mut self, node: u16) {
@@ -119,14 +137,52 @@ impl Running {
 
     /// The highest view any replica is in.
     pub(crate) fn view(&self) -> u64 {
+        self.statuses().values().map(|status| status.view).max().unwrap()
+    }
+
+    /// What the replicas say of themselves, those that answer.
+    pub(crate) fn statuses(&self) -> BTreeMap<u16, StatusReport> {
         let statuses = self.runtime.block_on(async {
             let observer = Observer::new(self.network.genesis()).unwrap();
             self.network.statuses(&observer).await
         });
+        let answers = statuses.into_iter();
+        answers
+            .filter_map(|(node, status)| Some((node, status.ok()?)))
+            .collect()
+    }
+
+    /// What one replica says of itself.
+    pub(crate) fn status(&self, node: u16) -> StatusReport {
+        self.statuses()
+            .remove(&node)
+            .unwrap_or_else(|| panic!("n{node} does not answer"))
+    }
+
+    /// The counters of one replica.
+    pub(crate) fn metrics(&self, node: u16) -> Metrics {
+        Metrics::of(self.network.genesis(), node).unwrap()
+    }
+
+    /// Waits until these replicas have executed the same blocks, and gives what they say of themselves then.
+    pub(crate) fn wait_equal(&self, nodes: &[u16]) -> BTreeMap<u16, StatusReport> {
+        let mut statuses = BTreeMap::new();
+        until("equal chains", || {
+            statuses = self.statuses();
+            statuses.retain(|node, _| nodes.contains(node));
+            let tips: BTreeSet<_> = statuses.values().map(|status| status.tip).collect();
+            statuses.len() == nodes.len() && tips.len() == 1
+        });
         statuses
-            .into_iter()
-            .filter_map(|(_, status)| Some(status.ok()?.view))
-            .max()
+    }
+
+    /// Runs `tagma-testnet` on this network.
+    pub(crate) fn testnet(&self, arguments: &[&str]) -> Output {
+        Command::new(testnet_program())
+            .args(arguments)
+            .arg("--dir")
+            .arg(self.network.layout().root())
+            .output()
             .unwrap()
     }
 
@@ -148,6 +204,20 @@ impl Running {
     pub(crate) fn tagma(&self, arguments: &[&str]) -> Output {
         tagma(self.network.layout(), arguments)
     }
+}
+
+/// Adds settings, as TOML, to those of one replica.
+pub(crate) fn configure(layout: &Layout, node: u16, settings: &str) {
+    let mut file = OpenOptions::new()
+        .append(true)
+        .open(layout.home(node).join("config.toml"))
+        .unwrap();
+    writeln!(file, "{settings}").unwrap();
+}
+
+/// What one replica has logged so far.
+pub(crate) fn log(layout: &Layout, node: u16) -> String {
+    fs::read_to_string(layout.log(node)).unwrap()
 }
 
 pub(crate) fn tagma(layout: &Layout, arguments: &[&str]) -> Output {
