@@ -1,7 +1,7 @@
 //! A store in memory that can lose power: the simulator's disk.
 
 use super::{Durability, Pairs, Store, StoreError, Table, Write, WriteBatch};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -12,15 +12,31 @@ struct Inner {
     records: BTreeMap<Key, Vec<u8>>,
     /// For each batch not yet synced, oldest first, the previous values of what it changed, in the order of change.
     undo: Vec<Vec<(Key, Option<Vec<u8>>)>>,
+    /// The device is full: nothing can be written.
+    full: bool,
+    /// Records whose bytes changed by themselves, as their checksum will tell whoever reads them.
+    damaged: BTreeSet<Key>,
 }
 
 impl Inner {
     fn set(&mut self, key: Key, value: Option<Vec<u8>>, undo: &mut Vec<(Key, Option<Vec<u8>>)>) {
+        self.damaged.remove(&key);
         let previous = match value {
             Some(value) => self.records.insert(key.clone(), value),
             None => self.records.remove(&key),
         };
         undo.push((key, previous));
+    }
+
+    fn intact(&self, key: &Key) -> Result<(), StoreError> {
+        if !self.damaged.contains(key) {
+            return Ok(());
+        }
+        Err(StoreError::Corrupt {
+            table: key.0,
+            key: key.1.clone(),
+            why: "its checksum does not match".into(),
+        })
     }
 
     fn apply(&mut self, batch: WriteBatch) {
@@ -86,6 +102,44 @@ impl MemoryStore {
         self.lock().undo.len()
     }
 
+    /// Whether the device has no room: then every write fails, and changes nothing.
+    pub fn set_full(&self, full: bool) {
+        self.lock().full = full;
+    }
+
+    /// Whether every write fails for want of room.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.lock().full
+    }
+
+    /// Bits flip in a stretch of neighbouring records: `count` of them from the so manieth on, counted round and round. Whoever
+    /// reads one is told so, as by the checksum of a real store, until it is written again.
+    pub fn damage(&self, first: usize, count: usize) {
+        let mut inner = self.lock();
+        let first = first % inner.records.len().max(1);
+        let hit: Vec<Key> = inner.records.keys().skip(first).take(count).cloned().collect();
+        inner.damaged.extend(hit);
+    }
+
+    /// The number of records.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().records.len()
+    }
+
+    /// Whether there is no record.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.lock().records.is_empty()
+    }
+
+    /// Whether there are damaged records.
+    #[must_use]
+    pub fn is_damaged(&self) -> bool {
+        !self.lock().damaged.is_empty()
+    }
+
     // A panic elsewhere while the lock was held cannot leave a batch half applied in a way that matters: the store
     // belongs to a process that is going down with that panic.
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -95,7 +149,9 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.lock().records.get(&(table, key.to_vec())).cloned())
+        let (inner, key) = (self.lock(), (table, key.to_vec()));
+        inner.intact(&key)?;
+        Ok(inner.records.get(&key).cloned())
     }
 
     fn range(
@@ -112,8 +168,11 @@ impl Store for MemoryStore {
         let inner = self.lock();
         let lower = Bound::Included((table, from.to_vec()));
         let upper = to.map_or(Bound::Unbounded, |to| Bound::Excluded((table, to.to_vec())));
-        let copy = |((_, key), value): (&Key, &Vec<u8>)| (key.clone(), value.clone());
-        Ok(if reverse {
+        let copy = |(key, value): (&Key, &Vec<u8>)| {
+            inner.intact(key)?;
+            Ok((key.1.clone(), value.clone()))
+        };
+        if reverse {
             // Without `to` the range runs into the tables behind this one; they are passed over from the end.
             inner
                 .records
@@ -132,11 +191,17 @@ impl Store for MemoryStore {
                 .take(limit)
                 .map(copy)
                 .collect()
-        })
+        }
     }
 
     fn write(&self, batch: WriteBatch, durability: Durability) -> Result<(), StoreError> {
         let mut inner = self.lock();
+        if inner.full {
+            return Err(StoreError::Io {
+                operation: "write",
+                cause: "no space left on device".into(),
+            });
+        }
         inner.apply(batch);
         if durability == Durability::Synced {
             inner.undo.clear();
@@ -204,6 +269,42 @@ mod tests {
         );
         assert_eq!(get(&store, "b").as_deref(), Some("1"));
         assert_eq!(get(&store, "c"), None);
+    }
+
+    #[test]
+    fn a_full_device_refuses_writes_whole_and_keeps_what_was_written() {
+        let store = MemoryStore::new();
+        put(&store, "a", "1", Durability::Synced);
+        store.set_full(true);
+        let mut batch = WriteBatch::new();
+        batch.put(T, "a", "2");
+        batch.put(T, "b", "2");
+        assert!(matches!(
+            store.write(batch, Durability::Synced),
+            Err(StoreError::Io { .. })
+        ));
+        assert_eq!((get(&store, "a").as_deref(), get(&store, "b")), (Some("1"), None));
+        store.set_full(false);
+        put(&store, "a", "3", Durability::Synced);
+        assert_eq!(get(&store, "a").as_deref(), Some("3"));
+    }
+
+    #[test]
+    fn a_damaged_record_is_told_to_whoever_reads_it_until_it_is_written_again() {
+        let store = MemoryStore::new();
+        put(&store, "a", "1", Durability::Synced);
+        put(&store, "b", "1", Durability::Synced);
+        store.damage(3, 1);
+        assert!(store.is_damaged());
+        assert_eq!(get(&store, "a").as_deref(), Some("1"));
+        assert!(matches!(store.get(T, b"b"), Err(StoreError::Corrupt { .. })));
+        for reverse in [false, true] {
+            assert!(store.range(T, b"a", None, 9, reverse).is_err());
+            assert!(store.range(T, b"a", Some(b"b"), 9, reverse).is_ok());
+        }
+        put(&store, "b", "2", Durability::Synced);
+        assert_eq!(get(&store, "b").as_deref(), Some("2"));
+        assert!(!store.is_damaged());
     }
 
     #[test]
