@@ -3,8 +3,7 @@
 
 use std::sync::Arc;
 
-use tagma_crypto::encode::encode;
-use tagma_ledger::store::{Durability, Store, WriteBatch};
+use tagma_ledger::store::{Durability, Store, StoreError, WriteBatch};
 use tagma_node::core::{ClientId, CoreInput, Serve, TransferEvent, TransferJob, records};
 use tagma_pbft::{Event as Told, Execution, Message, Recipient, ReplicaId, Send};
 use tagma_wire::client_protocol::ClientResponse;
@@ -13,7 +12,8 @@ use crate::byzantine::Forge;
 use crate::check::{Checked, Checks, Violation};
 use crate::host::Job;
 use crate::network::Fate;
-use crate::time::{MICRO, MILLI};
+use crate::packet::Packet;
+use crate::time::{MICRO, MILLI, SECOND};
 use crate::world::{Event, ProcessEvent, World};
 
 impl World {
@@ -104,7 +104,14 @@ impl World {
     fn told(&mut self, index: usize, told: &Told) {
         match told {
             Told::ViewChangeStarted { .. } => self.count("a view was left"),
-            Told::ViewEntered { .. } => self.count("a view was entered"),
+            Told::ViewEntered { view } => {
+                self.count("a view was entered");
+                let honest = self.hosts.get(index).is_some_and(|host| host.is_honest());
+                if honest && view.get() > self.highest_view {
+                    self.highest_view = view.get();
+                    self.view_changes += 1;
+                }
+            }
             Told::StableCheckpoint { .. } => self.count("a checkpoint became stable"),
             Told::Fault { .. } => self.count("evidence was recorded"),
             Told::Learner => self.count("a replica became a learner"),
@@ -172,8 +179,9 @@ impl World {
         let Some((batch, ticket)) = host.process.as_mut().and_then(|process| process.syncing.take()) else {
             return Ok(());
         };
-        let written = host.disk.store.write(batch, Durability::Synced);
-        assert!(written.is_ok(), "a store in memory does not fail");
+        if let Err(error) = host.disk.store.write(batch, Durability::Synced) {
+            return self.store_failed(index, "sync", &error);
+        }
         if host.passes_boundary() {
             self.crash(index, "crash after sync");
             return Ok(());
@@ -183,6 +191,30 @@ impl World {
         }
         self.begin_sync(index);
         self.step(index, CoreInput::Synced(ticket))
+    }
+
+    /// A store that fails ends the process: nothing leaves any more, and nothing is tried again.
+    fn store_failed(&mut self, index: usize, what: &'static str, error: &StoreError) -> Checked {
+        let store = &self.host_mut(index).disk.store;
+        match error {
+            StoreError::Io { .. } if store.is_full() => self.crash(index, "crash because the disk was full"),
+            StoreError::Corrupt { .. } if store.is_damaged() => {
+                self.crash(index, "crash over a damaged record");
+                self.replace_disk(index);
+            }
+            _ => return Err(Violation::new(what, format!("host {index}: {error}"))),
+        }
+        Ok(())
+    }
+
+    /// Whoever runs the host gives it an empty disk in place of a damaged one: it is a learner from now on.
+    fn replace_disk(&mut self, index: usize) {
+        self.count("disk: a damaged store was replaced by an empty one");
+        if let Some(host) = self.hosts.get_mut(index) {
+            host.fault = Some(crate::host::Fault::Amnesiac);
+            host.never_signs = true;
+            host.wipe(&self.chain, false);
+        }
     }
 
     fn begin_work(&mut self, index: usize) {
@@ -228,7 +260,7 @@ impl World {
         };
         let done = match process.executor.execute(execution) {
             Ok(done) => done,
-            Err(error) => return Err(Violation::new("execution", format!("host {index}: {error}"))),
+            Err(error) => return self.store_failed(index, "execution", &error),
         };
         let height = done.view.header.height;
         self.trace
@@ -262,7 +294,7 @@ impl World {
         };
         let event = match process.executor.transfer(job) {
             Ok(event) => event,
-            Err(error) => return Err(Violation::new("transfer", format!("host {index}: {error}"))),
+            Err(error) => return self.store_failed(index, "transfer", &error),
         };
         if let Some(TransferEvent::Installed(view)) = &event {
             self.count("a state was installed");
@@ -298,7 +330,7 @@ impl World {
         };
         let answer = match question.answer(process.executor.ledger(), &chain) {
             Ok(answer) => answer,
-            Err(error) => return Err(Violation::new("serving", format!("host {index}: {error}"))),
+            Err(error) => return self.store_failed(index, "serving", &error),
         };
         if let Some(message) = answer {
             self.transmit(index, peer, &Arc::new(message));
@@ -343,9 +375,9 @@ impl World {
                     .filter(|other| *other != id)
                     .collect();
                 if honest {
-                    let bytes: Arc<[u8]> = encode(&*send.message).into();
+                    let packet = Packet::of(&send.message);
                     for to in others {
-                        self.put(index, to, &bytes);
+                        self.put(index, to, &packet);
                     }
                 } else {
                     for to in others {
@@ -363,6 +395,7 @@ impl World {
         let mut behaviours = std::mem::take(&mut self.host_mut(index).behaviours);
         let mut rng = self.rng.clone();
         let id = self.host_mut(index).id;
+        let mut acted = Vec::new();
         for behaviour in &mut behaviours {
             let mut forge = Forge {
                 id,
@@ -372,17 +405,22 @@ impl World {
                 null: self.chain.null,
                 rng: &mut rng,
             };
-            messages = messages
-                .iter()
-                .flat_map(|message| behaviour.send(&mut forge, to, message))
-                .collect();
+            let mut instead: Vec<Arc<Message>> = Vec::with_capacity(messages.len());
+            for message in &messages {
+                instead.extend(behaviour.send(&mut forge, to, message));
+            }
+            let same = messages.len() == instead.len()
+                && messages.iter().zip(&instead).all(|(a, b)| Arc::ptr_eq(a, b));
+            if !same {
+                acted.push(behaviour.name());
+            }
+            messages = instead;
         }
         if !behaviours.is_empty() {
             self.rng = rng;
         }
-        let changed = messages.len() != 1 || messages.first().is_some_and(|only| !Arc::ptr_eq(only, message));
-        if let (true, Some(behaviour)) = (changed, behaviours.first()) {
-            self.count(behaviour.name());
+        for name in acted {
+            self.count(name);
         }
         self.host_mut(index).behaviours = behaviours;
         let honest = self.host_mut(index).is_honest();
@@ -390,33 +428,38 @@ impl World {
             if !honest {
                 self.checks.said(id, &message);
             }
-            self.put(index, to, &encode(&*message).into());
+            self.put(index, to, &Packet::of(&message));
         }
     }
 
-    /// Puts bytes on the links to all hosts of a replica.
-    pub(crate) fn put(&mut self, from: usize, to: ReplicaId, bytes: &Arc<[u8]>) {
+    /// Puts a message on the links to all hosts of a replica.
+    pub(crate) fn put(&mut self, from: usize, to: ReplicaId, packet: &Arc<Packet>) {
         let places = self.places.get(to.index()).cloned().unwrap_or_default();
         for place in places.into_iter().filter(|place| *place != from) {
             let incarnation = self.host_mut(place).incarnation;
-            let deliver = || Event::Deliver {
-                from,
-                to: place,
-                incarnation,
-                bytes: Arc::clone(bytes),
-            };
-            match self.network.send(from, place, &mut self.rng) {
-                Fate::Arrives(delay) => self.schedule(delay, deliver()),
-                Fate::Twice(first, second) => {
-                    self.count("message duplicated");
-                    self.schedule(first, deliver());
-                    self.schedule(second, deliver());
+            let fate = self.network.send(from, place, &mut self.rng);
+            match fate {
+                Fate::Arrives(_) => {}
+                Fate::Twice(..) => self.count("message duplicated"),
+                Fate::Lost(why) => self.count(why),
+            }
+            for delay in fate.delays() {
+                if delay >= SECOND {
+                    self.count("message late by a second or more");
                 }
-                Fate::Lost(why) => self.count(match why {
-                    "cut" => "message lost: cut",
-                    "loss" => "message lost: chance",
-                    _ => "message lost: full queue",
-                }),
+                if self.network.overtakes(from, place, self.now + delay) {
+                    self.count("message overtook another");
+                }
+                let packet = Arc::clone(packet);
+                self.schedule(
+                    delay,
+                    Event::Deliver {
+                        from,
+                        to: place,
+                        incarnation,
+                        packet,
+                    },
+                );
             }
         }
     }
@@ -555,9 +598,10 @@ impl World {
         };
         host.incarnation += 1;
         let writing = process.syncing.map(|(batch, _)| batch);
-        host.disk.crash(writing, &mut rng);
+        let loss = host.disk.crash(writing, &mut rng);
         let back = rng.between(20 * MILLI, 4_000 * MILLI);
         self.count(why);
+        loss.names().for_each(|name| self.count(name));
         self.trace.event(self.now, why, index, &[]);
         self.trace.line(self.now, || format!("h{index} {why}"));
         self.schedule(back, Event::Restart(index));
@@ -573,7 +617,7 @@ impl World {
             return Ok(());
         };
         if let Err(error) = host.start(&self.chain, now) {
-            return Err(Violation::new("recovery", format!("host {index}: {error}")));
+            return self.start_failed(index, &error);
         }
         self.trace.event(now, "start", index, &[]);
         self.trace.line(now, || format!("h{index} starts"));
@@ -581,6 +625,21 @@ impl World {
         for other in 0..self.hosts.len() {
             self.connect(index, other);
         }
+        Ok(())
+    }
+
+    /// A replica refuses to start on a damaged store, and cannot start on a full one.
+    fn start_failed(&mut self, index: usize, error: &StoreError) -> Checked {
+        let store = &self.host_mut(index).disk.store;
+        match error {
+            StoreError::Io { .. } if store.is_full() => self.count("disk: no start for want of room"),
+            StoreError::Corrupt { .. } if store.is_damaged() => {
+                self.count("disk: no start on a damaged store");
+                self.replace_disk(index);
+            }
+            _ => return Err(Violation::new("recovery", format!("host {index}: {error}"))),
+        }
+        self.schedule(SECOND, Event::Restart(index));
         Ok(())
     }
 
@@ -602,9 +661,13 @@ impl World {
 
     /// A host that does not behave sees a message: what its core is shown of it. What others relay of its own words, or tell of
     /// them, is kept from the core, which would stop over words it did not choose.
-    pub(crate) fn observe(&mut self, index: usize, bytes: &Arc<[u8]>) -> Arc<[u8]> {
+    pub(crate) fn observe(&mut self, index: usize, packet: Arc<Packet>) -> Option<Arc<Packet>> {
+        if self.host_mut(index).fault == Some(crate::host::Fault::Amnesiac) {
+            return Some(packet);
+        }
+        let bytes = packet.bytes();
         let Ok(mut message) = tagma_crypto::encode::decode::<Message>(bytes, bytes.len().max(1) * 4) else {
-            return Arc::clone(bytes);
+            return Some(packet);
         };
         let id = self.host_mut(index).id;
         let mut behaviours = std::mem::take(&mut self.host_mut(index).behaviours);
@@ -624,10 +687,6 @@ impl World {
             self.rng = rng;
         }
         self.host_mut(index).behaviours = behaviours;
-        let amnesiac = self.host_mut(index).fault == Some(crate::host::Fault::Amnesiac);
-        if amnesiac {
-            return Arc::clone(bytes);
-        }
         let own = match &mut message {
             Message::PrePrepare { vote, .. } | Message::Vote(vote) => vote.sender == id,
             Message::ViewChange(change) => change.sender == id,
@@ -635,13 +694,13 @@ impl World {
             Message::Status(status) => {
                 if status.yours.is_some() {
                     status.yours = Some(Box::default());
-                    return encode(&message).into();
+                    return Some(Packet::of(&message));
                 }
                 false
             }
             _ => false,
         };
-        if own { Arc::from([]) } else { Arc::clone(bytes) }
+        (!own).then_some(packet)
     }
 
     /// A behaviour acts of itself.
@@ -667,7 +726,7 @@ impl World {
             for (name, (to, message)) in made {
                 self.count(name);
                 self.checks.said(id, &message);
-                self.put(index, to, &encode(&message).into());
+                self.put(index, to, &Packet::of(&message));
             }
         }
         self.schedule(200 * MILLI, Event::Tick(index));

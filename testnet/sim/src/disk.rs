@@ -32,8 +32,9 @@ impl Disk {
         disk
     }
 
-    /// A good disk again, with what is on it.
+    /// A good disk again, with what is on it: what was damaged stays so.
     pub fn repair(&mut self) {
+        self.store.set_full(false);
         (self.sync_min, self.sync_max, self.fails) = (MILLI / 10, 2 * MILLI, false);
     }
 
@@ -49,13 +50,51 @@ impl Disk {
 
     /// The power fails. What was being written may have reached the disk or not, and of what was written without a sync
     /// any prefix may have.
-    pub fn crash(&self, writing: Option<WriteBatch>, rng: &mut SimRng) {
-        if let Some(batch) = writing.filter(|_| rng.permille(500)) {
-            // The store in memory cannot fail.
-            let _ = self.store.write(batch, Durability::Buffered);
-        }
-        let kept = rng.index(self.store.unsynced() + 1);
+    pub fn crash(&self, writing: Option<WriteBatch>, rng: &mut SimRng) -> Loss {
+        let was_writing = writing.is_some();
+        let reached = writing.filter(|_| rng.permille(500)).is_some_and(|batch| {
+            // On a full disk it has not.
+            self.store.write(batch, Durability::Buffered).is_ok()
+        });
+        let unsynced = self.store.unsynced();
+        let kept = rng.index(unsynced + 1);
         self.store.crash_keeping(kept);
+        Loss {
+            group: was_writing.then_some(reached && kept == unsynced),
+            unsynced,
+            kept,
+        }
+    }
+}
+
+/// What a power failure did to a disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// Whether the group that was being synced is on the disk, if there was one.
+    pub group: Option<bool>,
+    /// Writes without a sync.
+    pub unsynced: usize,
+    /// How many of them, the first ones, are on the disk.
+    pub kept: usize,
+}
+
+impl Loss {
+    /// The names of what happened, in reports.
+    pub fn names(self) -> impl Iterator<Item = &'static str> {
+        let group = self.group.map(|reached| {
+            if reached {
+                "disk: a group reached it without its sync"
+            } else {
+                "disk: a group was lost in its sync"
+            }
+        });
+        let tail = match (self.unsynced, self.kept) {
+            (0, _) => None,
+            (_, 0) => Some("disk: all unsynced writes lost"),
+            (all, kept) if all == kept => Some("disk: all unsynced writes kept"),
+            _ => Some("disk: torn tail, the first unsynced writes kept"),
+        };
+        group.into_iter().chain(tail)
     }
 }
 

@@ -55,7 +55,80 @@ impl World {
                 self.schedule(back, Event::Restart(host));
             }
             Disturbance::Reconnect(a, b) => self.connect(a, b),
+            Disturbance::CrashPrimary => {
+                for host in self.primaries() {
+                    self.crash(host, "crash");
+                }
+            }
+            Disturbance::PausePrimary(span) => {
+                let until = self.now + span;
+                for host in self.primaries() {
+                    let host = self.host_mut(host);
+                    host.paused_until = host.paused_until.max(until);
+                }
+            }
+            Disturbance::IsolatePrimary => {
+                let primaries = self.primaries();
+                let sides: Vec<u8> = (0..self.hosts.len())
+                    .map(|host| u8::from(primaries.contains(&host)))
+                    .collect();
+                self.network.partition(&sides);
+            }
+            Disturbance::Churn(shortest, longest) => {
+                if !self.churning {
+                    self.churning = true;
+                    self.schedule(0, Event::Churn(shortest, longest));
+                }
+            }
+            Disturbance::ShortQueues(messages) => self.network.set_queue(messages),
+            Disturbance::FullDisk(host) => self.host_mut(host).disk.store.set_full(true),
+            Disturbance::FreeDisk(host) => self.host_mut(host).disk.store.set_full(false),
+            Disturbance::FlipBits(host, which) => {
+                let host = self.host_mut(host);
+                // It counts among the f from now on: whatever it reads may end it.
+                host.fault = Some(Fault::Amnesiac);
+                let stretch = host.disk.store.len() / 8 + 1;
+                host.disk.store.damage(which, stretch);
+            }
         }
+        Ok(())
+    }
+
+    /// The hosts of the primary of the highest view that an honest replica is in.
+    fn primaries(&self) -> Vec<usize> {
+        let views = self
+            .hosts
+            .iter()
+            .filter(|host| host.is_honest())
+            .filter_map(|host| host.core());
+        let view = views.map(|core| core.replica().view()).max().unwrap_or_default();
+        let primary = self.chain.ring.quorum.primary(view);
+        self.places.get(primary.index()).cloned().unwrap_or_default()
+    }
+
+    /// Something happens to the primary, and again later.
+    ///
+    /// # Errors
+    /// The first invariant violated.
+    pub(crate) fn churn(&mut self, shortest: u64, longest: u64) -> Checked {
+        if !self.churning {
+            return Ok(());
+        }
+        let next = self.rng.between(shortest, longest);
+        let disturbance = match self.rng.below(5) {
+            0 => Disturbance::CrashPrimary,
+            1 => Disturbance::PausePrimary(next),
+            2 | 3 => {
+                self.schedule(next * 3 / 4, Event::Disturb(Disturbance::Heal));
+                Disturbance::IsolatePrimary
+            }
+            _ => {
+                let host = self.primaries().first().copied().unwrap_or(0);
+                Disturbance::Arm(host, self.rng.between(1, 40))
+            }
+        };
+        self.disturb(disturbance)?;
+        self.schedule(next, Event::Churn(shortest, longest));
         Ok(())
     }
 
@@ -77,6 +150,7 @@ impl World {
     /// # Errors
     /// The first invariant violated.
     pub fn heal(&mut self) -> Checked {
+        self.churning = false;
         self.network.set_weather(crate::network::Weather::FAIR);
         self.heal_network();
         for index in 0..self.hosts.len() {

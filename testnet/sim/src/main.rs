@@ -3,10 +3,8 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use tagma_sim::hunts;
-use tagma_sim::report::Report;
-use tagma_sim::run::run;
-use tagma_sim::schedule::{Plan, Wishes};
+use tagma_sim::command::{Runs, SimArguments};
+use tagma_sim::model::{self, exhaustive};
 use tagma_sim::twins;
 
 #[derive(Parser)]
@@ -18,91 +16,77 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Runs seeds with random faults.
-    Run {
-        /// The first seed.
-        #[arg(long, default_value_t = 0)]
-        seed: u64,
-        /// How many seeds.
-        #[arg(long, default_value_t = 1)]
-        seeds: u64,
-        /// N; drawn by the seed if not given.
-        #[arg(long)]
-        nodes: Option<u16>,
-        /// Length of the phase of faults; drawn by the seed if not given.
-        #[arg(long)]
-        minutes: Option<u64>,
-        /// Prints the trace of a failing run.
-        #[arg(long)]
-        trace: bool,
-        /// Goes on after a failure.
-        #[arg(long)]
-        keep_going: bool,
-        /// The plans that planted bugs are hunted with, instead of random ones.
-        #[arg(long)]
-        hunts: bool,
+    /// Runs seeds with random faults, as `tagma-testnet sim` does.
+    Run(SimArguments),
+    /// Enumerates every run of a small instance: four replicas, one of them Byzantine, two sequence numbers.
+    Exhaustive {
+        /// Most deviations of one run: messages lost on a link in a round, timers early or late, lies. 2 take about a minute.
+        #[arg(long, default_value_t = 2)]
+        depth: u8,
+        /// Views before the network heals.
+        #[arg(long, default_value_t = 3)]
+        views: u64,
     },
-    /// Runs every scenario of four replicas of which one runs twice.
+    /// Enumerates every scenario of four replicas of which one runs twice, over the core alone or in the simulator.
     Twins {
         /// Rounds, each with its own division into two sides.
-        #[arg(long, default_value_t = 2)]
+        #[arg(long, default_value_t = 4)]
         rounds: u32,
-        /// The first scenario.
-        #[arg(long, default_value_t = 0)]
-        from: u64,
-        /// How many; all of them if not given.
+        /// Runs scenarios in the simulator, with ledgers and disks, instead of enumerating all of them over the core.
         #[arg(long)]
+        simulate: bool,
+        /// The first scenario to simulate.
+        #[arg(long, default_value_t = 0, requires = "simulate")]
+        from: u64,
+        /// How many to simulate; all of them if not given.
+        #[arg(long, requires = "simulate")]
         count: Option<u64>,
     },
 }
 
 fn main() -> ExitCode {
     let clean = match Arguments::parse().command {
-        Command::Run {
-            seed,
-            seeds,
-            nodes,
-            minutes,
-            trace,
-            keep_going,
-            hunts,
-        } => {
-            let wishes = Wishes {
-                nodes,
-                seconds: minutes.map(|minutes| minutes * 60),
-            };
-            let plan = |seed| {
-                if hunts {
-                    hunts::plan(seed)
-                } else {
-                    Plan::from_seed(seed, &wishes)
-                }
-            };
-            let mut again = if hunts {
-                " --hunts".to_owned()
-            } else {
-                String::new()
-            };
-            again.extend(nodes.map(|nodes| format!(" --nodes {nodes}")));
-            again.extend(minutes.map(|minutes| format!(" --minutes {minutes}")));
-            let replay = |seed| format!("tagma-sim run --seed {seed}{again} --trace");
-            all(seed..seed.saturating_add(seeds), plan, replay, trace, keep_going)
+        Command::Run(arguments) => match arguments.check() {
+            Ok(()) => told(arguments.run("tagma-sim run", &mut std::io::stdout().lock())),
+            Err(error) => {
+                eprintln!("error: {error}");
+                return ExitCode::from(2);
+            }
+        },
+        Command::Exhaustive { depth, views } => {
+            let limits = exhaustive::Limits { depth, views };
+            let report = exhaustive::run(limits, &mut |round| println!("{round}"));
+            println!("{report}");
+            report.violation.is_none()
         }
-        Command::Twins { rounds, from, count } => {
+        Command::Twins {
+            rounds,
+            simulate: false,
+            ..
+        } => {
+            let report = model::twins::run(rounds, &mut |round| println!("{round}"));
+            println!("{report}");
+            report.violation.is_none()
+        }
+        Command::Twins {
+            rounds, from, count, ..
+        } => {
             let all_of_them = twins::count(rounds);
             let end = count.map_or(all_of_them, |count| from.saturating_add(count).min(all_of_them));
             println!(
                 "{} of {all_of_them} scenarios of {rounds} rounds",
                 end.saturating_sub(from)
             );
-            let replay = |number| format!("tagma-sim twins --rounds {rounds} --from {number} --count 1");
-            all(
-                from..end,
-                |number| twins::plan(rounds, number),
-                replay,
-                false,
-                true,
-            )
+            let replay =
+                |number| format!("tagma-sim twins --rounds {rounds} --simulate --from {number} --count 1");
+            let runs = Runs {
+                seeds: from..end,
+                jobs: 1,
+                trace: false,
+                keep_going: true,
+            };
+            let plan = |number| twins::plan(rounds, number);
+            told(runs.run(&plan, &replay, &mut std::io::stdout().lock()))
         }
     };
     if clean {
@@ -112,35 +96,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn all(
-    seeds: std::ops::Range<u64>,
-    plan: impl Fn(u64) -> Plan,
-    replay: impl Fn(u64) -> String,
-    trace: bool,
-    keep_going: bool,
-) -> bool {
-    let mut report = Report::begin();
-    let single = seeds.end.saturating_sub(seeds.start) == 1;
-    for seed in seeds {
-        let plan = plan(seed);
-        let outcome = run(&plan, false);
-        report.add(&outcome);
-        if single {
-            println!(
-                "{plan:?}\nheight {} view {} hash {}",
-                outcome.height, outcome.view, outcome.hash
-            );
-        }
-        if let Some(failure) = &outcome.failure {
-            println!("seed {seed} FAILED at {failure}\nreplay: {}", replay(seed));
-            if trace {
-                run(&plan, true).lines.iter().for_each(|line| println!("{line}"));
-            }
-            if !keep_going {
-                break;
-            }
-        }
-    }
-    println!("{report}");
-    report.failures == 0
+/// Whether nothing failed; whoever does not listen to the end is told nothing.
+fn told(clean: std::io::Result<bool>) -> bool {
+    clean.unwrap_or(false)
 }

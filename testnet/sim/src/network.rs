@@ -6,6 +6,13 @@ use crate::time::{MICRO, MILLI};
 /// Most messages on their way over one link; what exceeds it is lost, as in a bounded queue.
 const MAX_IN_FLIGHT: u32 = 8192;
 
+/// A message that was sent where a link is cut.
+pub const LOST_BY_A_CUT: &str = "message lost: cut";
+/// A message that was lost by chance.
+pub const LOST_BY_CHANCE: &str = "message lost: chance";
+/// A message for which there was no room in the queue of its link.
+pub const LOST_AT_A_FULL_QUEUE: &str = "message lost: full queue";
+
 /// How all links behave when nothing else is said of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Weather {
@@ -42,6 +49,8 @@ struct Link {
     /// Added to every delay.
     slow: u64,
     in_flight: u32,
+    /// When the last of the messages sent so far arrives.
+    latest: u64,
 }
 
 /// What became of a message that was given to a link.
@@ -51,8 +60,20 @@ pub enum Fate {
     Arrives(u64),
     /// It arrives after the first delay, and again after the second.
     Twice(u64, u64),
-    /// It is lost: by chance, by a cut or because the queue is full.
+    /// It is lost; the name of the reason in reports.
     Lost(&'static str),
+}
+
+impl Fate {
+    /// The delays with which it arrives.
+    pub fn delays(self) -> impl Iterator<Item = u64> {
+        let (first, second) = match self {
+            Self::Arrives(delay) => (Some(delay), None),
+            Self::Twice(first, second) => (Some(first), Some(second)),
+            Self::Lost(_) => (None, None),
+        };
+        first.into_iter().chain(second)
+    }
 }
 
 /// All links of a cluster.
@@ -63,6 +84,8 @@ pub struct Network {
     /// The side of each host; hosts of different sides do not reach each other.
     sides: Vec<u8>,
     weather: Weather,
+    /// Most messages on their way over one link.
+    queue: u32,
 }
 
 impl Network {
@@ -74,6 +97,7 @@ impl Network {
             links: vec![Link::default(); hosts * hosts],
             sides: vec![0; hosts],
             weather,
+            queue: MAX_IN_FLIGHT,
         }
     }
 
@@ -91,17 +115,17 @@ impl Network {
     /// Draws a message's fate.
     pub fn send(&mut self, from: usize, to: usize, rng: &mut SimRng) -> Fate {
         if !self.is_open(from, to) {
-            return Fate::Lost("cut");
+            return Fate::Lost(LOST_BY_A_CUT);
         }
-        let weather = self.weather;
+        let (weather, queue) = (self.weather, self.queue);
         let Some(link) = self.link(from, to) else {
-            return Fate::Lost("cut");
+            return Fate::Lost(LOST_BY_A_CUT);
         };
         if rng.permille(weather.loss_permille) {
-            return Fate::Lost("loss");
+            return Fate::Lost(LOST_BY_CHANCE);
         }
-        if link.in_flight >= MAX_IN_FLIGHT {
-            return Fate::Lost("full queue");
+        if link.in_flight >= queue {
+            return Fate::Lost(LOST_AT_A_FULL_QUEUE);
         }
         let slow = link.slow;
         link.in_flight += 1;
@@ -118,6 +142,20 @@ impl Network {
         if let Some(link) = self.link(from, to) {
             link.in_flight = link.in_flight.saturating_sub(1);
         }
+    }
+
+    /// Notes when a message arrives; true if one that was sent before it arrives later.
+    pub fn overtakes(&mut self, from: usize, to: usize, at: u64) -> bool {
+        self.link(from, to).is_some_and(|link| {
+            let overtakes = at < link.latest;
+            link.latest = link.latest.max(at);
+            overtakes
+        })
+    }
+
+    /// Lets so many messages be on their way over each link; what exceeds it is lost.
+    pub fn set_queue(&mut self, messages: u32) {
+        self.queue = messages.min(MAX_IN_FLIGHT);
     }
 
     /// How all links behave from now on.
@@ -159,6 +197,7 @@ impl Network {
     /// Joins everything again.
     pub fn heal(&mut self) {
         self.sides.fill(0);
+        self.queue = MAX_IN_FLIGHT;
         for link in &mut self.links {
             (link.cut, link.slow) = (false, 0);
         }

@@ -1,9 +1,9 @@
 //! What many runs came to.
 
-use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Instant;
 
+use crate::counts::Counts;
 use crate::run::Outcome;
 use crate::time::SECOND;
 
@@ -21,10 +21,12 @@ pub struct Report {
     pub events: u64,
     /// Requests executed.
     pub executions: u64,
-    /// The sum of the runs' highest views.
-    pub views: u64,
+    /// Blocks.
+    pub blocks: u64,
+    /// Views entered.
+    pub view_changes: u64,
     /// How often what was injected or happened.
-    pub counts: BTreeMap<&'static str, u64>,
+    pub counts: Counts,
 }
 
 impl Report {
@@ -38,8 +40,9 @@ impl Report {
             simulated: 0,
             events: 0,
             executions: 0,
-            views: 0,
-            counts: BTreeMap::new(),
+            blocks: 0,
+            view_changes: 0,
+            counts: Counts::default(),
         }
     }
 
@@ -50,34 +53,35 @@ impl Report {
         self.simulated += outcome.simulated;
         self.events += outcome.events;
         self.executions += outcome.executions;
-        self.views += outcome.view;
-        for (name, count) in &outcome.counts {
-            *self.counts.entry(name).or_default() += count;
-        }
+        self.blocks += outcome.height;
+        self.view_changes += outcome.view_changes;
+        self.counts.add(&outcome.counts);
     }
-}
 
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (name, count) in &self.counts {
-            writeln!(f, "{count:>12}  {name}")?;
-        }
+    /// How far and how fast, in one line.
+    #[must_use]
+    pub fn speed(&self) -> String {
         let elapsed = self.begun.elapsed().as_secs_f64().max(1e-9);
         #[allow(clippy::cast_precision_loss, reason = "numbers for people")]
         let (seconds, per_minute) = (
             self.simulated as f64 / SECOND as f64,
             self.runs as f64 * 60.0 / elapsed,
         );
-        write!(
-            f,
-            "{} runs, {} failed; {} requests executed, {} views, {} events; {:.0} simulated seconds per real second, \
-             {per_minute:.1} runs per minute",
-            self.runs,
-            self.failures,
-            self.executions,
-            self.views,
-            self.events,
+        format!(
+            "{seconds:.0} simulated seconds in {elapsed:.1} real ones: {:.0} x real time, {per_minute:.1} runs per minute",
             seconds / elapsed
         )
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{}", self.counts)?;
+        writeln!(
+            f,
+            "{} runs, {} failed; {} blocks, {} requests executed, {} views entered, {} events",
+            self.runs, self.failures, self.blocks, self.executions, self.view_changes, self.events
+        )?;
+        write!(f, "{}", self.speed())
     }
 }

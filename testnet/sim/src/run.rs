@@ -29,6 +29,8 @@ pub struct Outcome {
     pub height: u64,
     /// The highest view of any replica.
     pub view: u64,
+    /// Views that honest replicas have entered, each counted once.
+    pub view_changes: u64,
     /// Requests executed.
     pub executions: u64,
     /// How often what happened.
@@ -47,6 +49,9 @@ pub fn build(plan: &Plan, readable: bool) -> World {
             host.fault = Some(Fault::Twin);
         }
         host.stays_down = false;
+    }
+    for _ in &plan.twins {
+        world.count("fault: twins");
     }
     for (index, kinds) in &plan.byzantine {
         let behaviours = kinds.iter().map(|kind| kind.make()).collect();
@@ -89,9 +94,44 @@ pub fn start_all(world: &mut World) -> Checked {
     Ok(())
 }
 
+/// The phase of faults: until `heal_at`, or until enough views were entered.
+fn disturbed(world: &mut World, plan: &Plan) -> Checked {
+    let (every, blocks) = plan.progress.unwrap_or((u64::MAX, 0));
+    let mut look = every;
+    let mut height = 0;
+    while world.now < plan.heal_at && plan.views.is_none_or(|views| world.view_changes < views) {
+        world.run_until((world.now + SECOND).min(plan.heal_at))?;
+        if world.now >= look {
+            let reached = world.checks.height();
+            if reached - height < blocks {
+                let detail = format!(
+                    "{} blocks within {} s, not {blocks}\n{}",
+                    reached - height,
+                    every / SECOND,
+                    states(world)
+                );
+                return Err(Violation::new("L1 progress", detail));
+            }
+            height = reached;
+            look += every;
+        }
+    }
+    match plan.views {
+        Some(views) if world.view_changes < views => Err(Violation::new(
+            "L1 view changes",
+            format!(
+                "{} views entered, not {views}\n{}",
+                world.view_changes,
+                states(world)
+            ),
+        )),
+        _ => Ok(()),
+    }
+}
+
 fn play(world: &mut World, plan: &Plan) -> Checked {
     start_all(world)?;
-    world.run_until(plan.heal_at)?;
+    disturbed(world, plan)?;
     for index in &plan.stays_down {
         world.host_mut(*index).stays_down = true;
     }
@@ -251,6 +291,7 @@ pub fn finish(world: &World, seed: u64, failure: Option<String>) -> Outcome {
         simulated: world.now,
         height: world.checks.height(),
         view: views.max().unwrap_or(0),
+        view_changes: world.view_changes,
         executions: world.checks.executions() as u64,
         counts: world.counts.clone(),
         lines: world.trace.lines().map(str::to_owned).collect(),

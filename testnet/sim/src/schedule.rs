@@ -40,29 +40,81 @@ pub enum Disturbance {
     Wipe(usize, bool),
     /// Two hosts lose their connection, and get it again at once.
     Reconnect(usize, usize),
+    /// The power of the primary fails.
+    CrashPrimary,
+    /// Nothing happens on the primary's host for this long, nanoseconds.
+    PausePrimary(u64),
+    /// The primary reaches nobody, nor anybody it, until all links are whole again.
+    IsolatePrimary,
+    /// Something happens to the primary, again and again with pauses between these two, nanoseconds, until everything heals.
+    Churn(u64, u64),
+    /// Only so many messages may be on their way over each link.
+    ShortQueues(u32),
+    /// A host's disk has no room: every write fails.
+    FullDisk(usize),
+    /// There is room again.
+    FreeDisk(usize),
+    /// Bits flip in a stretch of the records on a host's disk, from the so manieth on.
+    FlipBits(usize, usize),
 }
 
 impl Disturbance {
+    /// The names of all of them in reports.
+    pub const NAMES: [&'static str; 23] = [
+        "fault: crash",
+        "fault: crash at a boundary",
+        "fault: power cut of all",
+        "fault: one-way cut",
+        "fault: partition",
+        "healing",
+        "fault: weather",
+        "fault: slow host",
+        "fault: slow disk",
+        "fault: failing sync",
+        "fault: clock skew",
+        "fault: pause",
+        "fault: disk wiped, claims a fresh voter",
+        "fault: disk wiped",
+        "fault: reconnect",
+        "fault: primary crashes",
+        "fault: primary pauses",
+        "fault: primary is cut off",
+        "fault: churn of primaries",
+        "fault: short queues",
+        "fault: full disk",
+        "healing of a full disk",
+        "fault: flipped bits",
+    ];
+
     /// The name in reports.
     #[must_use]
     pub fn name(&self) -> &'static str {
-        match self {
-            Self::Crash(_) => "fault: crash",
-            Self::Arm(..) => "fault: crash at a boundary",
-            Self::PowerCut => "fault: power cut of all",
-            Self::Cut(..) => "fault: one-way cut",
-            Self::Partition(_) => "fault: partition",
-            Self::Heal => "healing",
-            Self::Weather(_) => "fault: weather",
-            Self::SlowHost(..) => "fault: slow host",
-            Self::SlowDisk(..) => "fault: slow disk",
-            Self::FailSync(_) => "fault: failing sync",
-            Self::Skew(..) => "fault: clock skew",
-            Self::Pause(..) => "fault: pause",
-            Self::Wipe(_, true) => "fault: disk wiped, claims a fresh voter",
-            Self::Wipe(_, false) => "fault: disk wiped",
-            Self::Reconnect(..) => "fault: reconnect",
-        }
+        let place = match self {
+            Self::Crash(_) => 0,
+            Self::Arm(..) => 1,
+            Self::PowerCut => 2,
+            Self::Cut(..) => 3,
+            Self::Partition(_) => 4,
+            Self::Heal => 5,
+            Self::Weather(_) => 6,
+            Self::SlowHost(..) => 7,
+            Self::SlowDisk(..) => 8,
+            Self::FailSync(_) => 9,
+            Self::Skew(..) => 10,
+            Self::Pause(..) => 11,
+            Self::Wipe(_, true) => 12,
+            Self::Wipe(_, false) => 13,
+            Self::Reconnect(..) => 14,
+            Self::CrashPrimary => 15,
+            Self::PausePrimary(_) => 16,
+            Self::IsolatePrimary => 17,
+            Self::Churn(..) => 18,
+            Self::ShortQueues(_) => 19,
+            Self::FullDisk(_) => 20,
+            Self::FreeDisk(_) => 21,
+            Self::FlipBits(..) => 22,
+        };
+        Self::NAMES.get(place).copied().unwrap_or("fault without a name")
     }
 }
 
@@ -95,6 +147,10 @@ pub struct Plan {
     pub pause: (u64, u64),
     /// No view may ever be left: nothing gives a reason to.
     pub still: bool,
+    /// Even while things go wrong, at least so many blocks within each so many nanoseconds.
+    pub progress: Option<(u64, u64)>,
+    /// Everything heals as soon as so many views were entered, which must be before `heal_at`.
+    pub views: Option<u64>,
     /// When the rest heals, the primary of the highest view that anybody wants dies for good.
     pub next_primary_dies: bool,
 }
@@ -133,6 +189,8 @@ impl Plan {
             clients: vec![Manner::Correct; 4],
             pause: (50 * MILLI, 500 * MILLI),
             still: false,
+            progress: None,
+            views: None,
             next_primary_dies: false,
         }
     }
@@ -184,30 +242,63 @@ impl Plan {
             rng.between(1, self.faults() as u64)
         };
         for _ in 0..count {
-            let id = ids.swap_remove(rng.index(ids.len()));
+            let way = rng.below(11);
+            let kinds: Vec<Kind> = (0..rng.between(1, 2))
+                .filter_map(|_| rng.pick(Kind::ALL).copied())
+                .collect();
+            // Some can only misbehave as primaries, and the first primary is the one that surely has something to propose.
+            let first = ids
+                .iter()
+                .position(|id| *id == 0)
+                .filter(|_| way > 3 && kinds.iter().any(|kind| acts_as_primary(*kind)) && rng.permille(700));
+            let place = first.unwrap_or_else(|| rng.index(ids.len()));
+            let id = ids.swap_remove(place);
             let host = usize::from(id);
             faulty.push(host);
-            match rng.below(10) {
+            let at = rng.between(SECOND, self.heal_at.max(2 * SECOND));
+            match way {
                 0 => {
                     faulty.push(self.hosts());
                     self.twins.push(ReplicaId::new(id));
                 }
-                1 => {
-                    let at = rng.between(SECOND, self.heal_at.max(2 * SECOND));
-                    self.disturbances
-                        .push((at, Disturbance::Wipe(host, rng.permille(500))));
-                }
+                1 => self
+                    .disturbances
+                    .push((at, Disturbance::Wipe(host, rng.permille(500)))),
                 2 => self.stays_down.push(host),
+                3 => {
+                    let which = rng.index(1 << 20);
+                    self.disturbances.push((at, Disturbance::FlipBits(host, which)));
+                    // What is damaged shows when it is read, which a start does.
+                    let crash = at + rng.between(10, 2000) * MILLI;
+                    self.disturbances.push((crash, Disturbance::Crash(host)));
+                }
                 _ => {
-                    let mut kinds: Vec<Kind> = Vec::new();
-                    for _ in 0..rng.between(1, 2) {
-                        kinds.extend(rng.pick(Kind::ALL).copied());
+                    if kinds.iter().any(|kind| acts_in_view_changes(*kind)) {
+                        self.draw_view_changes(rng);
                     }
                     self.byzantine.push((host, kinds));
                 }
             }
         }
         faulty
+    }
+
+    /// Primaries that are left again and again, so that there are view changes to misbehave in.
+    fn draw_view_changes(&mut self, rng: &mut SimRng) {
+        let mut at = rng.between(500, 3000) * MILLI;
+        while at < self.heal_at {
+            let disturbance = match rng.below(4) {
+                0 => Disturbance::CrashPrimary,
+                1 => Disturbance::IsolatePrimary,
+                _ => Disturbance::PausePrimary(rng.between(1500, 4000) * MILLI),
+            };
+            let isolated = disturbance == Disturbance::IsolatePrimary;
+            self.disturbances.push((at, disturbance));
+            at += rng.between(1500, 5000) * MILLI;
+            if isolated {
+                self.disturbances.push((at, Disturbance::Heal));
+            }
+        }
     }
 
     fn draw_clients(&mut self, rng: &mut SimRng) {
@@ -217,13 +308,13 @@ impl Plan {
             self.clients.extend(rng.pick(&Manner::ALL));
         }
         self.chain.accounts = u16::try_from(self.clients.len() + 2).unwrap_or(8);
-        let fastest = rng.between(20, 300) * MILLI;
+        let fastest = rng.between(40, 600) * MILLI;
         self.pause = (fastest, fastest * rng.between(1, 8));
     }
 
     fn draw_disturbances(&mut self, rng: &mut SimRng, faulty: &[usize]) {
         let hosts = self.hosts();
-        let mut kinds: Vec<u64> = (0..rng.below(5)).map(|_| rng.below(14)).collect();
+        let mut kinds: Vec<u64> = (0..rng.below(6)).map(|_| rng.below(20)).collect();
         kinds.sort_unstable();
         kinds.dedup();
         let mut at = SECOND;
@@ -243,12 +334,21 @@ impl Plan {
                 10 => Disturbance::Skew(host, i64::try_from(rng.below(7_200_000)).unwrap_or(0) - 3_600_000),
                 11 => Disturbance::Pause(host, rng.between(10, 6000) * MILLI),
                 12 => Disturbance::Reconnect(host, other),
+                13 => Disturbance::CrashPrimary,
+                14 => Disturbance::PausePrimary(rng.between(500, 5000) * MILLI),
+                15 => Disturbance::IsolatePrimary,
+                16 => Disturbance::ShortQueues(u32::try_from(rng.between(1, 24)).unwrap_or(1)),
+                17 => Disturbance::FullDisk(host),
+                18 => Disturbance::Churn(1000 * MILLI, 5000 * MILLI),
                 _ => Disturbance::Heal,
             };
             self.disturbances.push((at, disturbance));
-            if (4..8).contains(&kind) && rng.permille(700) {
-                self.disturbances
-                    .push((at + rng.between(100, 6000) * MILLI, Disturbance::Heal));
+            let later = at + rng.between(100, 6000) * MILLI;
+            if matches!(kind, 4..8 | 15 | 16) && rng.permille(700) {
+                self.disturbances.push((later, Disturbance::Heal));
+            }
+            if kind == 17 {
+                self.disturbances.push((later, Disturbance::FreeDisk(host)));
             }
             at += rng.between(100, 4000) * MILLI;
         }
@@ -258,6 +358,22 @@ impl Plan {
         }
         self.disturbances.sort_by_key(|(at, _)| *at);
     }
+}
+
+/// Whether it only shows in what a primary sends.
+fn acts_as_primary(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Equivocation | Kind::BadBatches | Kind::Repeats | Kind::Censor | Kind::WithholdBodies
+    )
+}
+
+/// Whether it only shows while views change.
+fn acts_in_view_changes(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::ForgedCertificates | Kind::SplitViewChanges | Kind::FakeNewViews | Kind::WithholdViewChanges
+    )
 }
 
 fn weather(rng: &mut SimRng) -> Weather {

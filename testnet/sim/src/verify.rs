@@ -4,17 +4,19 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use tagma_crypto::Digest;
 use tagma_crypto::encode::{decode, encode};
 use tagma_pbft::io::Check;
 use tagma_pbft::verify::Checked;
 use tagma_pbft::{Incoming, Message, ReplicaId, Verified, Verifier};
 
 use crate::chain::Chain;
+use crate::packet::Packet;
 
 /// Most bytes of a message.
 const LIMIT: usize = 32 << 20;
 /// Most verdicts kept; then all are forgotten.
-const MAX_KEPT: usize = 100_000;
+const MAX_KEPT: usize = 20_000;
 
 /// What became of a message at the gate: verified, or why not.
 pub type Verdict = Result<Verified<Incoming>, String>;
@@ -22,7 +24,7 @@ pub type Verdict = Result<Verified<Incoming>, String>;
 /// Verifiers of all replicas, with a memory. The maps are looked up in and never iterated.
 pub struct Gate {
     verifiers: Vec<Verifier>,
-    messages: HashMap<Arc<[u8]>, Verdict>,
+    messages: HashMap<Digest, Verdict>,
     checks: HashMap<Vec<u8>, Verified<Checked>>,
 }
 
@@ -52,14 +54,14 @@ impl Gate {
     }
 
     /// Decodes and verifies what `me` received.
-    pub fn message(&mut self, me: ReplicaId, bytes: &Arc<[u8]>) -> Verdict {
-        if let Some(verdict) = self.messages.get(bytes) {
+    pub fn message(&mut self, me: ReplicaId, packet: &Packet) -> Verdict {
+        if let Some(verdict) = self.messages.get(&packet.digest()) {
             return verdict.clone();
         }
         let Some(verifier) = self.verifier(me) else {
             return Err("no such replica".into());
         };
-        let message: Message = match decode(bytes, LIMIT) {
+        let message: Message = match decode(packet.bytes(), LIMIT) {
             Ok(message) => message,
             Err(error) => return Err(error.to_string()),
         };
@@ -71,7 +73,7 @@ impl Gate {
             if self.messages.len() >= MAX_KEPT {
                 self.messages.clear();
             }
-            self.messages.insert(Arc::clone(bytes), verdict.clone());
+            self.messages.insert(packet.digest(), verdict.clone());
         }
         verdict
     }

@@ -1,7 +1,7 @@
 //! The world of a run: hosts, clients, links and one queue of what is due, on one thread. Nothing in it depends on anything but
 //! the seed: no clock, no threads, no iteration in an order that is not fixed.
 
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tagma_ledger::Request;
@@ -15,9 +15,11 @@ use crate::check::{Checked, Checks, Violation};
 use crate::clients::Client;
 use crate::host::Host;
 use crate::network::{Network, Weather};
+use crate::packet::Packet;
+use crate::queue::Queue;
 use crate::rng::SimRng;
 use crate::schedule::Disturbance;
-use crate::time::{Scheduled, show};
+use crate::time::show;
 use crate::trace::Trace;
 use crate::verify::Gate;
 
@@ -33,7 +35,7 @@ pub enum Event {
         /// The process that its connection was made with.
         incarnation: u64,
         /// The encoded message.
-        bytes: Arc<[u8]>,
+        packet: Arc<Packet>,
     },
     /// Something for a process of a host; void if that process is gone.
     Process {
@@ -77,6 +79,8 @@ pub enum Event {
     Tick(usize),
     /// Something happens to the world.
     Disturb(Disturbance),
+    /// Something happens to the primary, and again after a pause between these two.
+    Churn(u64, u64),
 }
 
 /// Something that is due within a process.
@@ -119,8 +123,7 @@ impl ProcessEvent {
 pub struct World {
     /// Nanoseconds since the start.
     pub now: u64,
-    order: u64,
-    queue: BinaryHeap<Scheduled<Event>>,
+    queue: Queue<Event>,
     /// Chance.
     pub rng: SimRng,
     /// The chain.
@@ -142,6 +145,12 @@ pub struct World {
     pub(crate) gate: Gate,
     /// Whether more than f may be faulty: then honest replicas may halt.
     pub beyond_f: bool,
+    /// How many views honest replicas have entered, each counted once.
+    pub view_changes: u64,
+    /// The highest of them.
+    pub(crate) highest_view: u64,
+    /// Whether primaries are disturbed again and again.
+    pub(crate) churning: bool,
 }
 
 impl World {
@@ -163,8 +172,7 @@ impl World {
         }
         Self {
             now: 0,
-            order: 0,
-            queue: BinaryHeap::new(),
+            queue: Queue::default(),
             rng: SimRng::new(seed),
             network: Network::new(hosts.len(), weather),
             checks: Checks::new(&chain),
@@ -175,18 +183,16 @@ impl World {
             trace: Trace::new(readable),
             counts: BTreeMap::new(),
             beyond_f: false,
+            view_changes: 0,
+            highest_view: 0,
+            churning: false,
             chain,
         }
     }
 
     /// Has `event` happen in `delay` nanoseconds.
     pub fn schedule(&mut self, delay: u64, event: Event) {
-        self.order += 1;
-        self.queue.push(Scheduled {
-            at: self.now.saturating_add(delay),
-            order: self.order,
-            event,
-        });
+        self.queue.push(self.now.saturating_add(delay), event);
     }
 
     /// Counts something.
@@ -205,10 +211,7 @@ impl World {
     /// # Errors
     /// The first invariant violated.
     pub fn run_until(&mut self, end: u64) -> Checked {
-        while self.queue.peek().is_some_and(|next| next.at <= end) {
-            let Some(Scheduled { at, event, .. }) = self.queue.pop() else {
-                break;
-            };
+        while let Some((at, event)) = self.queue.pop_until(end) {
             self.now = at;
             self.happen(event)?;
         }
@@ -222,7 +225,7 @@ impl World {
                 from,
                 to,
                 incarnation,
-                bytes,
+                packet,
             } => {
                 if self.is_paused(to) {
                     self.postpone(
@@ -231,13 +234,13 @@ impl World {
                             from,
                             to,
                             incarnation,
-                            bytes,
+                            packet,
                         },
                     );
                     return Ok(());
                 }
                 self.network.arrived(from, to);
-                self.deliver(from, to, incarnation, &bytes)
+                self.deliver(from, to, incarnation, packet)
             }
             Event::Process {
                 host,
@@ -302,6 +305,7 @@ impl World {
                 Ok(())
             }
             Event::Disturb(disturbance) => self.disturb(disturbance),
+            Event::Churn(shortest, longest) => self.churn(shortest, longest),
         }
     }
 
@@ -423,7 +427,7 @@ impl World {
         }
     }
 
-    fn deliver(&mut self, from: usize, to: usize, incarnation: u64, bytes: &Arc<[u8]>) -> Checked {
+    fn deliver(&mut self, from: usize, to: usize, incarnation: u64, packet: Arc<Packet>) -> Checked {
         let (Some(sender), Some(receiver)) = (self.hosts.get(from), self.hosts.get(to)) else {
             return Ok(());
         };
@@ -431,16 +435,16 @@ impl World {
             return Ok(());
         }
         let (from_id, me) = (sender.id, receiver.id);
-        self.trace.event(self.now, "deliver", to, bytes);
-        let bytes = if receiver.is_honest() {
-            Arc::clone(bytes)
+        let honest = receiver.is_honest();
+        self.trace
+            .event(self.now, "deliver", to, packet.digest().as_bytes());
+        let shown = if honest {
+            Some(packet)
         } else {
-            self.observe(to, bytes)
+            self.observe(to, packet)
         };
-        if bytes.is_empty() {
-            return Ok(());
-        }
-        match self.gate.message(me, &bytes) {
+        let Some(packet) = shown else { return Ok(()) };
+        match self.gate.message(me, &packet) {
             Ok(message) => {
                 if self.trace.is_readable() {
                     let text = crate::describe::incoming(message.get());

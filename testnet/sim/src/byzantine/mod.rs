@@ -137,7 +137,7 @@ kinds! {
     /// Different VIEW-CHANGEs to different replicas.
     SplitViewChanges => split_view_changes::SplitViewChanges,
     /// CHECKPOINTs with invented headers.
-    BadCheckpoints => checkpoints::BadCheckpoints,
+    BadCheckpoints => checkpoints::BadCheckpoints::default(),
     /// Batches with bad signatures, duplicates, or too many requests, or none.
     BadBatches => batches::BadBatches,
     /// Batches that were proposed before.
