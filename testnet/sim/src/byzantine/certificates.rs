@@ -38,7 +38,7 @@ impl ForgedCertificates {
         let mut prepared = change.prepared.clone().into_vec();
         let mut stable = change.stable.clone();
         let always_void = *self.always_void.get_or_insert_with(|| forge.rng.permille(400));
-        match forge.rng.below(4) {
+        match forge.rng.below(8) {
             _ if always_void => {
                 let seq = change.stable_seq().plus(forge.parameters.checkpoint_interval);
                 stable = Some(StableCertificate {

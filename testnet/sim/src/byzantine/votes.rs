@@ -23,6 +23,12 @@ impl Behaviour for WrongVotes {
     }
 
     fn send(&mut self, forge: &mut Forge<'_>, to: ReplicaId, message: &Arc<Message>) -> Vec<Arc<Message>> {
+        if let Message::PrePrepare { vote, .. } = &**message
+            && vote.sender == forge.id
+        {
+            let prepare = forge.vote(Phase::Prepare, vote.view, vote.seq, vote.digest);
+            return vec![Arc::clone(message), Arc::new(Message::Vote(prepare))];
+        }
         let Message::Vote(vote) = &**message else {
             return unchanged(message);
         };
