@@ -82,7 +82,7 @@ mutants! {
     RestartDropsCertificates: "§6, CD6, fabric #1551",
     /// A restart forgets what was accepted.
     RestartDropsVotes: "§6, CD1, Telcoin #934, diem #1141",
-    /// Votes are released after the VIEW-CHANGE.
+    /// PREPAREs and COMMITs of a view are made and released after it was left.
     VotesAfterViewChange: "9.3",
     /// Backups take the O of a NEW-VIEW as it is.
     TrustsNewView: "9.4, VC7",

@@ -293,7 +293,7 @@ impl Replica {
     /// Accepts the current view's proposal for `seq` if all of the rules hold (protocol: normal case), and then sends
     /// PREPARE once that is on disk.
     pub(crate) fn consider(&mut self, seq: SeqNum, out: &mut Outputs) {
-        if self.mode() != Mode::Normal || !self.may_sign() {
+        if (self.mode() != Mode::Normal && !mutant!(VotesAfterViewChange)) || !self.may_sign() {
             return;
         }
         if seq <= self.stable_seq() || (seq > self.high_mark() && !mutant!(IgnoresHighMark)) {
@@ -455,7 +455,10 @@ impl Replica {
 
     /// OSDI '99 §4.2: `prepared(m, v, n, i)`; then COMMIT, once certificate and body are on disk.
     fn try_prepared(&mut self, seq: SeqNum, out: &mut Outputs) {
-        if self.mode() != Mode::Normal || !self.may_sign() || seq <= self.stable_seq() {
+        if (self.mode() != Mode::Normal && !mutant!(VotesAfterViewChange))
+            || !self.may_sign()
+            || seq <= self.stable_seq()
+        {
             return;
         }
         let Some(slot) = self.log.get(seq) else { return };
