@@ -172,7 +172,8 @@ struct Search {
     limits: Limits,
     correct: [ReplicaId; 3],
     start: State,
-    outcomes: HashMap<(LocalId, [ListId; 3]), Outcomes>,
+    /// By the state, what it is sent by each of the others, and how many deviations there may be.
+    outcomes: HashMap<(LocalId, [ListId; 3], u8), Outcomes>,
     /// What can be said in a round, by what was said before.
     statements: HashMap<(usize, [u32; 3]), Arc<[ListId]>>,
     /// What each of the correct replicas is told, by how many statements there are and how many may be made.
@@ -267,15 +268,22 @@ impl Search {
                     0 => NOTHING,
                     number => statements[number - 1],
                 };
-                outcomes.push(self.outcomes(&reached.state, position, lie)?);
+                outcomes.push(self.outcomes(&reached.state, position, lie, left - cost)?);
             }
             next.combine(reached, from, *cost, &outcomes, left);
         }
         Ok(())
     }
 
-    /// What can become of one replica in a round in which it is told this by the Byzantine one.
-    fn outcomes(&mut self, state: &State, position: usize, lie: ListId) -> Result<Outcomes, Violation> {
+    /// What can become of one replica in a round in which it is told this by the Byzantine one, with at most `left` more
+    /// deviations.
+    fn outcomes(
+        &mut self,
+        state: &State,
+        position: usize,
+        lie: ListId,
+        left: u8,
+    ) -> Result<Outcomes, Violation> {
         let me = self.correct[position];
         let local = state[position];
         let mut links = [NOTHING; 3];
@@ -284,7 +292,7 @@ impl Search {
         for (link, (_, other)) in links.iter_mut().skip(1).zip(others) {
             *link = self.locals.post(*other, me, false)?;
         }
-        if let Some(known) = self.outcomes.get(&(local, links)) {
+        if let Some(known) = self.outcomes.get(&(local, links, left)) {
             return Ok(Arc::clone(known));
         }
         let mut possible: Vec<(LocalId, u8)> = Vec::new();
@@ -302,19 +310,19 @@ impl Search {
                     down += 1;
                 }
             }
-            if down > self.limits.depth {
+            if down > left {
                 continue;
             }
             let became = self.locals.step(local, Happening::Hears(list))?;
             add(became, down);
-            if down < self.limits.depth {
+            if down < left {
                 // Its timers run out long before anybody else's.
                 add(self.locals.step(became, Happening::Leap)?, down + 1);
             }
         }
         possible.sort_by_key(|(_, cost)| *cost);
         let possible = Outcomes::from(possible);
-        self.outcomes.insert((local, links), Arc::clone(&possible));
+        self.outcomes.insert((local, links, left), Arc::clone(&possible));
         Ok(possible)
     }
 
