@@ -11,7 +11,7 @@ use crate::schedule::{Disturbance, Plan, Wishes};
 use crate::time::{MILLI, SECOND};
 
 /// How many kinds of plans there are; seeds take turns.
-const FAMILIES: u64 = 18;
+const FAMILIES: u64 = 21;
 
 /// The plan of a seed.
 #[must_use]
@@ -40,7 +40,9 @@ pub fn plan(seed: u64) -> Plan {
         12 => censored(seed),
         13 => left_behind(seed, &mut rng),
         15 => lossy(seed, &mut rng),
-        _ => failing_views(seed, &mut rng),
+        16 => duel(seed, &mut rng),
+        18 => failing_views(seed, &mut rng),
+        _ => drifted(seed, &mut rng),
     }
 }
 
@@ -113,28 +115,34 @@ fn censored(seed: u64) -> Plan {
     plan
 }
 
-/// Messages take so long that view after view fails. In half of the runs for minutes, and afterwards the primary that is next is
-/// dead (VC13); in the others any replica is dead, and the power of all has failed just before, so that nobody's timers run and
-/// everybody stands where it stood (VC17).
+/// Messages take so long that view after view fails.
+const ENDLESS: Weather = Weather {
+    delay_min: 6 * SECOND,
+    delay_max: 12 * SECOND,
+    ..Weather::FAIR
+};
+
+/// View after view fails for minutes, and afterwards the primary that is next is dead (VC13).
 fn failing_views(seed: u64, rng: &mut SimRng) -> Plan {
     let mut plan = Plan::calm(seed, 4);
-    plan.disturbances = vec![(
-        2 * SECOND,
-        Disturbance::Weather(Weather {
-            delay_min: 6 * SECOND,
-            delay_max: 12 * SECOND,
-            ..Weather::FAIR
-        }),
-    )];
+    plan.disturbances = vec![(2 * SECOND, Disturbance::Weather(ENDLESS))];
     plan.heal_at = rng.between(150, 300) * SECOND;
     plan.pause = (500 * MILLI, SECOND);
-    plan.next_primary_dies = rng.permille(500);
-    if !plan.next_primary_dies {
-        plan.stays_down = vec![rng.index(4)];
-        plan.heal_at = rng.between(20, 60) * SECOND;
-        plan.disturbances
-            .push((plan.heal_at - 10 * MILLI, Disturbance::PowerCut));
-    }
+    plan.next_primary_dies = true;
+    plan
+}
+
+/// Views fail; then the power of all fails, so that nobody's timers run and everybody stands where it stood, and one replica stays
+/// dead (VC17).
+fn drifted(seed: u64, rng: &mut SimRng) -> Plan {
+    let mut plan = Plan::calm(seed, 4);
+    plan.heal_at = rng.between(10, 60) * SECOND;
+    plan.pause = (500 * MILLI, SECOND);
+    plan.disturbances = vec![
+        (2 * SECOND, Disturbance::Weather(ENDLESS)),
+        (plan.heal_at - 10 * MILLI, Disturbance::PowerCut),
+    ];
+    plan.stays_down = vec![rng.index(4)];
     plan
 }
 
@@ -225,6 +233,9 @@ fn liars(seed: u64, rng: &mut SimRng) -> Plan {
         ..Weather::FAIR
     };
     plan.chain.retain = rng.permille(300).then(|| rng.below(4));
+    // The longer the interval, the more there is in P.
+    plan.chain.checkpoint_interval = rng.pick(&[4, 4, 32]).copied().unwrap_or(4);
+    plan.chain.window = 2 * plan.chain.checkpoint_interval;
     // The last one becomes primary too seldom.
     let host = rng.index(3);
     if rng.permille(100) {
@@ -241,6 +252,28 @@ fn liars(seed: u64, rng: &mut SimRng) -> Plan {
         kinds = rng.pick(Kind::ALL).copied().into_iter().collect();
     }
     plan.byzantine = vec![(host, kinds)];
+    plan
+}
+
+/// Batches are prepared at a single replica, which is then cut off; the others order other batches in the next view, and leave it
+/// together with the one that is back. So V holds certificates of two views for one n, with different digests (VC4, VC5, PS10).
+fn duel(seed: u64, rng: &mut SimRng) -> Plan {
+    let mut plan = busy(seed);
+    plan.chain.checkpoint_interval = 128;
+    plan.chain.window = 256;
+    // The primary is 0; 1 will be.
+    let hears = usize::try_from(rng.between(2, 3)).unwrap_or(2);
+    let pairs = (1..4).flat_map(|from| (0..4).map(move |to| (from, to)));
+    let cuts = pairs.filter(|(from, to)| *to != hears && from != to);
+    let at = rng.between(800, 1200) * MILLI;
+    plan.disturbances = cuts.map(|(from, to)| (at, Disturbance::Cut(from, to))).collect();
+    let alone = (0..4).map(|host| u8::from(host == hears)).collect();
+    plan.disturbances.extend([
+        (at + 200 * MILLI, Disturbance::Heal),
+        (at + 200 * MILLI, Disturbance::Partition(alone)),
+        (at + 3 * SECOND, Disturbance::Heal),
+        (at + rng.between(3_000, 4_000) * MILLI, Disturbance::CrashPrimary),
+    ]);
     plan
 }
 

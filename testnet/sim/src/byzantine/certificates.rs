@@ -12,8 +12,10 @@ use super::{Behaviour, Forge, unchanged};
 
 #[derive(Debug, Default)]
 pub(super) struct ForgedCertificates {
-    /// Whether every single one is void, which is drawn once.
+    /// Whether every single one is void, and there before anybody else's, which is drawn once.
     always_void: Option<bool>,
+    /// The highest view that anybody voted in.
+    seen: View,
     /// One lie for each target, told to all alike.
     told: BTreeMap<View, Arc<Message>>,
 }
@@ -34,6 +36,19 @@ fn forge_one(forge: &mut Forge<'_>, entry: &mut PreparedCertificate) {
 }
 
 impl ForgedCertificates {
+    /// What it says for the target of this message.
+    fn told(&mut self, forge: &mut Forge<'_>, change: &ViewChange) -> Arc<Message> {
+        if self.told.len() > 100 {
+            self.told.clear();
+        }
+        if let Some(lie) = self.told.get(&change.target) {
+            return Arc::clone(lie);
+        }
+        let lie = Arc::new(Message::ViewChange(Arc::new(self.lie(forge, change))));
+        self.told.insert(change.target, Arc::clone(&lie));
+        lie
+    }
+
     fn lie(&mut self, forge: &mut Forge<'_>, change: &ViewChange) -> ViewChange {
         let mut prepared = change.prepared.clone().into_vec();
         let mut stable = change.stable.clone();
@@ -57,9 +72,10 @@ impl ForgedCertificates {
                 }
             }
             _ => {
-                let place = forge.rng.index(prepared.len());
-                if let Some(entry) = prepared.get_mut(place) {
-                    forge_one(forge, entry);
+                for entry in &mut prepared {
+                    if forge.rng.permille(500) {
+                        forge_one(forge, entry);
+                    }
                 }
             }
         }
@@ -86,14 +102,23 @@ impl Behaviour for ForgedCertificates {
         if change.sender != forge.id {
             return unchanged(message);
         }
-        if self.told.len() > 100 {
-            self.told.clear();
+        vec![self.told(forge, change)]
+    }
+
+    fn observe(&mut self, _forge: &mut Forge<'_>, message: &Message) {
+        if let Message::Vote(vote) = message {
+            self.seen = self.seen.max(vote.view);
         }
-        if let Some(lie) = self.told.get(&change.target) {
-            return vec![Arc::clone(lie)];
+    }
+
+    fn tick(&mut self, forge: &mut Forge<'_>) -> Vec<(ReplicaId, Message)> {
+        if !*self.always_void.get_or_insert_with(|| forge.rng.permille(400)) {
+            return Vec::new();
         }
-        let lie = Arc::new(Message::ViewChange(Arc::new(self.lie(forge, change))));
-        self.told.insert(change.target, Arc::clone(&lie));
-        vec![lie]
+        let (target, chain) = (self.seen.next(), forge.ring.chain);
+        let change = ViewChange::sign(target, None, Vec::new(), forge.id, &chain, forge.key);
+        let early = self.told(forge, &change);
+        let others = forge.others().into_iter();
+        others.map(|to| (to, Message::clone(&early))).collect()
     }
 }

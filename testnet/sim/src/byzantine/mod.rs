@@ -131,7 +131,7 @@ kinds! {
     /// VIEW-CHANGEs for all kinds of views.
     ViewChangeSpam => spam::Spam,
     /// NEW-VIEWs whose O omits, swaps, nulls or adds, or whose V is doctored.
-    FakeNewViews => new_views::FakeNewViews,
+    FakeNewViews => new_views::FakeNewViews::default(),
     /// VIEW-CHANGEs with forged or missing certificates.
     ForgedCertificates => certificates::ForgedCertificates::default(),
     /// Different VIEW-CHANGEs to different replicas.

@@ -8,8 +8,11 @@ use tagma_pbft::{Message, ReplicaId, SeqNum, View};
 
 use super::{Behaviour, Forge, unchanged};
 
-#[derive(Debug)]
-pub(super) struct FakeNewViews;
+#[derive(Debug, Default)]
+pub(super) struct FakeNewViews {
+    /// Whether it sends those that nobody waits for, which is drawn once: after one of these nobody looks at its others.
+    unawaited: Option<bool>,
+}
 
 fn fake(forge: &mut Forge<'_>, message: &NewView) -> NewView {
     let mut fake = message.clone();
@@ -80,7 +83,8 @@ impl Behaviour for FakeNewViews {
     }
 
     fn tick(&mut self, forge: &mut Forge<'_>) -> Vec<(ReplicaId, Message)> {
-        if !forge.rng.permille(100) {
+        let unawaited = *self.unawaited.get_or_insert_with(|| forge.rng.permille(300));
+        if !unawaited || !forge.rng.permille(100) {
             return Vec::new();
         }
         let replicas = u64::from(forge.ring.quorum.replicas());
