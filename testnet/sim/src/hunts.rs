@@ -110,8 +110,9 @@ fn censored(seed: u64) -> Plan {
     let mut plan = Plan::calm(seed, 4);
     plan.byzantine = vec![(0, vec![Kind::Censor])];
     plan.pause = (20 * MILLI, 60 * MILLI);
-    plan.heal_at = 6 * SECOND;
-    plan.calm = 2 * SECOND;
+    plan.heal_at = 4 * SECOND;
+    plan.calm = 4 * SECOND;
+    plan.fair = true;
     plan
 }
 

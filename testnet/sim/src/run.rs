@@ -144,6 +144,15 @@ fn play(world: &mut World, plan: &Plan) -> Checked {
         }
     }
     world.heal()?;
+    if plan.fair {
+        let healed = world.now;
+        world.run_until(healed + plan.calm)?;
+        let mut correct = world.clients.iter().filter(|client| client.manner.is_correct());
+        if let Some(starved) = correct.find(|client| client.accepted_at < healed) {
+            let detail = format!("client {} got nothing while others were served", starved.index);
+            return Err(Violation::new("L3 every client is served", detail));
+        }
+    }
     converge(world, plan.calm, plan.bound)?;
     let left = world.counts.get("a view was left").copied().unwrap_or(0);
     if plan.still && left > 0 {

@@ -151,6 +151,8 @@ pub struct Plan {
     pub progress: Option<(u64, u64)>,
     /// Everything heals as soon as so many views were entered, which must be before `heal_at`.
     pub views: Option<u64>,
+    /// Every correct client must be served while all others go on (L3).
+    pub fair: bool,
     /// When the rest heals, the primary of the highest view that anybody wants dies for good.
     pub next_primary_dies: bool,
 }
@@ -189,6 +191,7 @@ impl Plan {
             clients: vec![Manner::Correct; 4],
             pause: (50 * MILLI, 500 * MILLI),
             still: false,
+            fair: false,
             progress: None,
             views: None,
             next_primary_dies: false,
