@@ -317,7 +317,7 @@ impl Network {
         Ok(())
     }
 
-    /// Waits until the replicas `nodes` say that they are ready, and are connected to each other.
+    /// Waits until the replicas `nodes` answer over both of their ports, vote, and are connected to each other.
     ///
     /// # Errors
     /// [`Error::NodeEnded`] with the end of its log if one ends; [`Error::NotVoting`] if one never will be ready;
@@ -329,7 +329,7 @@ impl Network {
         Ok(())
     }
 
-    /// Waits until one replica says that it is ready, and is connected to `nodes`.
+    /// Waits until one replica answers over both of its ports, votes, and is connected to `nodes`.
     ///
     /// # Errors
     /// As [`Network::wait_ready`].
@@ -368,12 +368,16 @@ impl Network {
 
     /// Whether one replica is ready and connected to `nodes`; else in which way not.
     async fn readiness(&self, observer: &Observer, node: u16, nodes: &[u16]) -> Result<(), String> {
-        let (code, body) =
-            observe::http(&self.genesis, node, "/readyz").map_err(|error| error.to_string())?;
+        let (code, body) = observe::http(&self.genesis, node, "/livez").map_err(|error| error.to_string())?;
         if code != 200 {
-            return Err(format!("/readyz gives {code}: {}", body.trim()));
+            return Err(format!("/livez gives {code}: {}", body.trim()));
         }
         let status = observer.status(node).await.map_err(|error| error.to_string())?;
+        // Not whether it takes part in a view: one that has left alone waits in its next view until others come, which
+        // they do when they have a reason, and until then it is as well as it can be.
+        if status.standing.as_str() != "voting" {
+            return Err(format!("it is {}", status.standing));
+        }
         let missing: Vec<String> = nodes
             .iter()
             .filter(|other| {
