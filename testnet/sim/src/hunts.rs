@@ -127,23 +127,31 @@ const ENDLESS: Weather = Weather {
 fn failing_views(seed: u64, rng: &mut SimRng) -> Plan {
     let mut plan = Plan::calm(seed, 4);
     plan.disturbances = vec![(2 * SECOND, Disturbance::Weather(ENDLESS))];
-    plan.heal_at = rng.between(150, 300) * SECOND;
+    plan.heal_at = rng.between(350, 600) * SECOND;
     plan.pause = (500 * MILLI, SECOND);
     plan.next_primary_dies = true;
     plan
 }
 
-/// Views fail; then the power of all fails, so that nobody's timers run and everybody stands where it stood, and one replica stays
-/// dead (VC17).
+/// Views fail, and two replicas fail so often that none of their timers expires and they hear of nothing; the others go on to higher
+/// views. Then one of those dies, and what is left, no more than a quorum, wants different views (VC17).
 fn drifted(seed: u64, rng: &mut SimRng) -> Plan {
     let mut plan = Plan::calm(seed, 4);
-    plan.heal_at = rng.between(10, 60) * SECOND;
+    plan.heal_at = rng.between(50, 70) * SECOND;
     plan.pause = (500 * MILLI, SECOND);
-    plan.disturbances = vec![
-        (2 * SECOND, Disturbance::Weather(ENDLESS)),
-        (plan.heal_at - 10 * MILLI, Disturbance::PowerCut),
-    ];
-    plan.stays_down = vec![rng.index(4)];
+    plan.disturbances = vec![(2 * SECOND, Disturbance::Weather(ENDLESS))];
+    let first = rng.index(4);
+    let frozen = [(first + 1) % 4, (first + 2) % 4];
+    let mut at = rng.between(16, 26) * SECOND;
+    while at < plan.heal_at {
+        let crashes = frozen.map(|host| (at, Disturbance::Crash(host)));
+        plan.disturbances.extend(crashes);
+        at += 5 * SECOND;
+    }
+    let last = plan.heal_at - 10 * MILLI;
+    let crashes = frozen.map(|host| (last, Disturbance::Crash(host)));
+    plan.disturbances.extend(crashes);
+    plan.stays_down = vec![first];
     plan
 }
 
@@ -260,8 +268,10 @@ fn liars(seed: u64, rng: &mut SimRng) -> Plan {
 /// together with the one that is back. So V holds certificates of two views for one n, with different digests (VC4, VC5, PS10).
 fn duel(seed: u64, rng: &mut SimRng) -> Plan {
     let mut plan = busy(seed);
+    // No checkpoint may cover what is at stake before the second view is left.
     plan.chain.checkpoint_interval = 128;
     plan.chain.window = 256;
+    plan.pause = (100 * MILLI, 200 * MILLI);
     // The primary is 0; 1 will be.
     let hears = usize::try_from(rng.between(2, 3)).unwrap_or(2);
     let pairs = (1..4).flat_map(|from| (0..4).map(move |to| (from, to)));
@@ -270,10 +280,10 @@ fn duel(seed: u64, rng: &mut SimRng) -> Plan {
     plan.disturbances = cuts.map(|(from, to)| (at, Disturbance::Cut(from, to))).collect();
     let alone = (0..4).map(|host| u8::from(host == hears)).collect();
     plan.disturbances.extend([
-        (at + 200 * MILLI, Disturbance::Heal),
-        (at + 200 * MILLI, Disturbance::Partition(alone)),
-        (at + 3 * SECOND, Disturbance::Heal),
-        (at + rng.between(3_000, 4_000) * MILLI, Disturbance::CrashPrimary),
+        (at + 300 * MILLI, Disturbance::Heal),
+        (at + 300 * MILLI, Disturbance::Partition(alone)),
+        (at + 2_500 * MILLI, Disturbance::Heal),
+        (at + 2_700 * MILLI, Disturbance::PausePrimary(3 * SECOND)),
     ]);
     plan
 }

@@ -4,8 +4,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tagma_pbft::certificate::{PreparedCertificate, StableCertificate};
-use tagma_pbft::message::ViewChange;
+use tagma_pbft::certificate::{Endorsement, PreparedCertificate, StableCertificate};
+use tagma_pbft::message::{Phase, ViewChange, Vote};
 use tagma_pbft::{Message, ReplicaId, View};
 
 use super::{Behaviour, Forge, unchanged};
@@ -14,8 +14,11 @@ use super::{Behaviour, Forge, unchanged};
 pub(super) struct ForgedCertificates {
     /// Whether every single one is void, and there before anybody else's, which is drawn once.
     always_void: Option<bool>,
-    /// The highest view that anybody voted in.
+    /// The highest view that anybody voted in or wants.
     seen: View,
+    /// The last proposal seen, and a PREPARE for it: half of a certificate.
+    half: Option<(Vote, Vote)>,
+    proposal: Option<Vote>,
     /// One lie for each target, told to all alike.
     told: BTreeMap<View, Arc<Message>>,
 }
@@ -49,6 +52,24 @@ impl ForgedCertificates {
         lie
     }
 
+    /// A certificate of one PREPARE that stands there as often as there should be PREPAREs.
+    fn repeated(&self, forge: &Forge<'_>, change: &ViewChange) -> Option<PreparedCertificate> {
+        let (proposal, prepare) = self.half.as_ref()?;
+        let above = proposal.seq.above(change.stable_seq());
+        let fits = proposal.view < change.target && above > 0 && above <= forge.parameters.window;
+        let endorsement = Endorsement {
+            sender: prepare.sender,
+            signature: prepare.signature,
+        };
+        fits.then(|| PreparedCertificate {
+            view: proposal.view,
+            seq: proposal.seq,
+            digest: proposal.digest,
+            pre_prepare: proposal.signature,
+            prepares: vec![endorsement; forge.ring.quorum.prepares()].into(),
+        })
+    }
+
     fn lie(&mut self, forge: &mut Forge<'_>, change: &ViewChange) -> ViewChange {
         let mut prepared = change.prepared.clone().into_vec();
         let mut stable = change.stable.clone();
@@ -69,6 +90,13 @@ impl ForgedCertificates {
             2 => {
                 if let Some(stable) = &mut stable {
                     stable.header = forge.invented();
+                }
+            }
+            3 | 4 => {
+                if let Some(made_up) = self.repeated(forge, change) {
+                    prepared.retain(|entry| entry.seq != made_up.seq);
+                    prepared.push(made_up);
+                    prepared.sort_unstable_by_key(|entry| entry.seq);
                 }
             }
             _ => {
@@ -106,8 +134,18 @@ impl Behaviour for ForgedCertificates {
     }
 
     fn observe(&mut self, _forge: &mut Forge<'_>, message: &Message) {
-        if let Message::Vote(vote) = message {
-            self.seen = self.seen.max(vote.view);
+        match message {
+            Message::PrePrepare { vote, .. } => self.proposal = Some(vote.clone()),
+            Message::Vote(vote) => {
+                self.seen = self.seen.max(vote.view);
+                let same =
+                    |held: &&Vote| (held.view, held.seq, held.digest) == (vote.view, vote.seq, vote.digest);
+                if let (Phase::Prepare, Some(proposal)) = (vote.phase, self.proposal.as_ref().filter(same)) {
+                    self.half = Some((proposal.clone(), vote.clone()));
+                }
+            }
+            Message::ViewChange(change) => self.seen = self.seen.max(change.target),
+            _ => {}
         }
     }
 
