@@ -100,7 +100,7 @@ mutants! {
     FollowsUnawaitedNewView: "9.4, VC8, sawtooth 014efac",
     /// What a NEW-VIEW chose is not proposed again.
     SkipsChoices: "§5, VC4",
-    /// One void VIEW-CHANGE keeps the primary from using the good ones.
+    /// The primary uses VIEW-CHANGEs only once all that it has are good: one void one is enough to stop it.
     OneVoidSpoilsAll: "9.5, VC6, concord PR50",
     /// Certificates inside VIEW-CHANGEs are not checked.
     TrustsViewChanges: "9.5, VC6",

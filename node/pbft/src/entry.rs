@@ -32,10 +32,12 @@ impl Replica {
             .filter(|candidate| candidate.message.target == view && candidate.validity == Validity::Valid)
             .map(|candidate| Arc::clone(&candidate.message))
             .collect();
-        let void = |candidate: &crate::view_change::Candidate| candidate.validity == Validity::Void;
-        if mutant!(OneVoidSpoilsAll) && self.candidates.values().any(void) {
-            return;
-        }
+        mutant!(OneVoidSpoilsAll, {
+            let mut others = self.candidates.values();
+            if others.any(|candidate| candidate.validity != Validity::Valid) {
+                return;
+            }
+        });
         if valid.len() < self.quorum.quorum() {
             return;
         }
