@@ -6,10 +6,11 @@ use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 type Key = (Table, Vec<u8>);
+type Records = BTreeMap<Vec<u8>, Vec<u8>>;
 
 #[derive(Default)]
 struct Inner {
-    records: BTreeMap<Key, Vec<u8>>,
+    tables: BTreeMap<Table, Records>,
     /// For each batch not yet synced, oldest first, the previous values of what it changed, in the order of change.
     undo: Vec<Vec<(Key, Option<Vec<u8>>)>>,
     /// The device is full: nothing can be written.
@@ -21,20 +22,25 @@ struct Inner {
 impl Inner {
     fn set(&mut self, key: Key, value: Option<Vec<u8>>, undo: &mut Vec<(Key, Option<Vec<u8>>)>) {
         self.damaged.remove(&key);
-        let previous = match value {
-            Some(value) => self.records.insert(key.clone(), value),
-            None => self.records.remove(&key),
-        };
+        let previous = self.put(key.clone(), value);
         undo.push((key, previous));
     }
 
-    fn intact(&self, key: &Key) -> Result<(), StoreError> {
-        if !self.damaged.contains(key) {
+    fn put(&mut self, (table, key): Key, value: Option<Vec<u8>>) -> Option<Vec<u8>> {
+        let records = self.tables.entry(table).or_default();
+        match value {
+            Some(value) => records.insert(key, value),
+            None => records.remove(&key),
+        }
+    }
+
+    fn intact(&self, table: Table, key: &[u8]) -> Result<(), StoreError> {
+        if self.damaged.is_empty() || !self.damaged.contains(&(table, key.to_vec())) {
             return Ok(());
         }
         Err(StoreError::Corrupt {
-            table: key.0,
-            key: key.1.clone(),
+            table,
+            key: key.to_vec(),
             why: "its checksum does not match".into(),
         })
     }
@@ -48,13 +54,11 @@ impl Inner {
                 Write::DeleteRange { table, from, to } => {
                     // BTreeMap panics on an inverted range, the contract calls it empty.
                     if from < to {
-                        let doomed: Vec<Key> = self
-                            .records
-                            .range((table, from)..(table, to))
-                            .map(|(key, _)| key.clone())
-                            .collect();
+                        let records = self.tables.entry(table).or_default();
+                        let doomed: Vec<Vec<u8>> =
+                            records.range(from..to).map(|(key, _)| key.clone()).collect();
                         for key in doomed {
-                            self.set(key, None, &mut undo);
+                            self.set((table, key), None, &mut undo);
                         }
                     }
                 }
@@ -87,10 +91,7 @@ impl MemoryStore {
         while inner.undo.len() > kept {
             let Some(batch) = inner.undo.pop() else { break };
             for (key, previous) in batch.into_iter().rev() {
-                match previous {
-                    Some(value) => inner.records.insert(key, value),
-                    None => inner.records.remove(&key),
-                };
+                inner.put(key, previous);
             }
         }
         inner.undo.clear();
@@ -117,21 +118,25 @@ impl MemoryStore {
     /// reads one is told so, as by the checksum of a real store, until it is written again.
     pub fn damage(&self, first: usize, count: usize) {
         let mut inner = self.lock();
-        let first = first % inner.records.len().max(1);
-        let hit: Vec<Key> = inner.records.keys().skip(first).take(count).cloned().collect();
+        let records = inner
+            .tables
+            .iter()
+            .flat_map(|(table, records)| records.keys().map(|key| (*table, key.clone())));
+        let first = first % records.clone().count().max(1);
+        let hit: Vec<Key> = records.skip(first).take(count).collect();
         inner.damaged.extend(hit);
     }
 
     /// The number of records.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.lock().records.len()
+        self.lock().tables.values().map(Records::len).sum()
     }
 
     /// Whether there is no record.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.lock().records.is_empty()
+        self.len() == 0
     }
 
     /// Whether there are damaged records.
@@ -149,9 +154,13 @@ impl MemoryStore {
 
 impl Store for MemoryStore {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        let (inner, key) = (self.lock(), (table, key.to_vec()));
-        inner.intact(&key)?;
-        Ok(inner.records.get(&key).cloned())
+        let inner = self.lock();
+        inner.intact(table, key)?;
+        Ok(inner
+            .tables
+            .get(&table)
+            .and_then(|records| records.get(key))
+            .cloned())
     }
 
     fn range(
@@ -166,31 +175,19 @@ impl Store for MemoryStore {
             return Ok(Vec::new());
         }
         let inner = self.lock();
-        let lower = Bound::Included((table, from.to_vec()));
-        let upper = to.map_or(Bound::Unbounded, |to| Bound::Excluded((table, to.to_vec())));
-        let copy = |(key, value): (&Key, &Vec<u8>)| {
-            inner.intact(key)?;
-            Ok((key.1.clone(), value.clone()))
+        let Some(records) = inner.tables.get(&table) else {
+            return Ok(Vec::new());
+        };
+        let upper = to.map_or(Bound::Unbounded, Bound::Excluded);
+        let found = records.range::<[u8], _>((Bound::Included(from), upper));
+        let copy = |(key, value): (&Vec<u8>, &Vec<u8>)| {
+            inner.intact(table, key)?;
+            Ok((key.clone(), value.clone()))
         };
         if reverse {
-            // Without `to` the range runs into the tables behind this one; they are passed over from the end.
-            inner
-                .records
-                .range((lower, upper))
-                .rev()
-                .skip_while(|((other, _), _)| *other != table)
-                .take_while(|((other, _), _)| *other == table)
-                .take(limit)
-                .map(copy)
-                .collect()
+            found.rev().take(limit).map(copy).collect()
         } else {
-            inner
-                .records
-                .range((lower, upper))
-                .take_while(|((other, _), _)| *other == table)
-                .take(limit)
-                .map(copy)
-                .collect()
+            found.take(limit).map(copy).collect()
         }
     }
 
