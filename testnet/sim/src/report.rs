@@ -11,6 +11,8 @@ use crate::time::SECOND;
 #[derive(Clone, Debug)]
 pub struct Report {
     begun: Instant,
+    /// Processor seconds that were used before.
+    used: f64,
     /// Runs.
     pub runs: u64,
     /// Those that failed.
@@ -35,6 +37,7 @@ impl Report {
     pub fn begin() -> Self {
         Self {
             begun: Instant::now(),
+            used: processor_seconds().unwrap_or(0.0),
             runs: 0,
             failures: 0,
             simulated: 0,
@@ -58,7 +61,7 @@ impl Report {
         self.counts.add(&outcome.counts);
     }
 
-    /// How far and how fast, in one line.
+    /// How far and how fast, in one line. The second speed is that of one core which has nothing else to do.
     #[must_use]
     pub fn speed(&self) -> String {
         let elapsed = self.begun.elapsed().as_secs_f64().max(1e-9);
@@ -67,11 +70,30 @@ impl Report {
             self.simulated as f64 / SECOND as f64,
             self.runs as f64 * 60.0 / elapsed,
         );
+        let core = processor_seconds().map(|used| (used - self.used).max(0.01));
+        let core = core.map_or_else(String::new, |used| {
+            format!(
+                ", {:.0} x by {used:.1} processor seconds, one core's",
+                seconds / used
+            )
+        });
         format!(
-            "{seconds:.0} simulated seconds in {elapsed:.1} real ones: {:.0} x real time, {per_minute:.1} runs per minute",
+            "{seconds:.0} simulated seconds in {elapsed:.1} real ones: {:.0} x real time{core}; {per_minute:.1} runs per minute",
             seconds / elapsed
         )
     }
+}
+
+/// What this process has used of processors, where the system tells.
+fn processor_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program stands in brackets and may hold anything; user and system time are the 12th and 13th after it,
+    // in hundredths of a second.
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks = fields.split_whitespace().skip(11).take(2);
+    ticks
+        .map(|ticks| ticks.parse::<f64>().ok().map(|ticks| ticks / 100.0))
+        .sum()
 }
 
 impl fmt::Display for Report {

@@ -94,13 +94,21 @@ pub fn start_all(world: &mut World) -> Checked {
     Ok(())
 }
 
+/// How often what nobody needs any more is forgotten, nanoseconds.
+const TIDY_EVERY: u64 = 60 * SECOND;
+
 /// The phase of faults: until `heal_at`, or until enough views were entered.
 fn disturbed(world: &mut World, plan: &Plan) -> Checked {
     let (every, blocks) = plan.progress.unwrap_or((u64::MAX, 0));
     let mut look = every;
     let mut height = 0;
+    let mut tidy = TIDY_EVERY;
     while world.now < plan.heal_at && plan.views.is_none_or(|views| world.view_changes < views) {
         world.run_until((world.now + SECOND).min(plan.heal_at))?;
+        if world.now >= tidy {
+            world.forget_the_past();
+            tidy += TIDY_EVERY;
+        }
         if world.now >= look {
             let reached = world.checks.height();
             if reached - height < blocks {

@@ -23,6 +23,9 @@ use crate::time::show;
 use crate::trace::Trace;
 use crate::verify::Gate;
 
+/// How far below every host's height invariants look back.
+const PAST: u64 = 1000;
+
 /// Something that is due.
 #[derive(Debug)]
 pub enum Event {
@@ -521,6 +524,15 @@ impl World {
             ClientResponse::Busy { .. } | ClientResponse::Answer { .. } => {}
         }
         Ok(())
+    }
+
+    /// Invariants forget what lies far below every host's height. While one is down nobody knows what it will say.
+    pub fn forget_the_past(&mut self) {
+        let heights: Option<Vec<u64>> = self.hosts.iter().map(Host::height).collect();
+        let lowest = heights.and_then(|heights| heights.into_iter().min());
+        if let Some(below) = lowest.and_then(|lowest| lowest.checked_sub(PAST)) {
+            self.checks.forget_below(below);
+        }
     }
 
     /// A violation with the time it was seen at.

@@ -29,6 +29,11 @@ impl Carried {
         }
     }
 
+    /// Everybody's stable checkpoint is above this.
+    pub(super) fn forget_below(&mut self, seq: SeqNum) {
+        self.commits.retain(|(_, held), _| *held >= seq);
+    }
+
     fn check(&self, change: &ViewChange) -> Checked {
         let id = change.sender;
         let above = (id, change.stable_seq().next())..=(id, SeqNum::new(u64::MAX));

@@ -28,6 +28,11 @@ impl Certificates {
         }
     }
 
+    /// Certificates for sequence numbers below this are not relied on any more.
+    pub(super) fn forget_below(&mut self, seq: SeqNum) {
+        self.said.retain(|(_, _, _, held, _)| *held >= seq);
+    }
+
     fn quorum(&self) -> usize {
         2 * (self.replicas.saturating_sub(1) / 3) + 1
     }

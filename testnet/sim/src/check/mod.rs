@@ -23,7 +23,7 @@ use tagma_ledger::{Outcome, Receipt, Request};
 use tagma_node::core::{BlockDone, LedgerView};
 use tagma_pbft::evidence::Evidence;
 use tagma_pbft::record::Record;
-use tagma_pbft::{Batch, Execution, Message, ReplicaId, View};
+use tagma_pbft::{Batch, Execution, Message, ReplicaId, SeqNum, View};
 
 use crate::chain::Chain;
 
@@ -86,6 +86,15 @@ impl Checks {
             replicas: chain.vote_keys.len(),
             null: chain.null,
         }
+    }
+
+    /// Every host's state is far above this height: in long runs what was said of lower ones would fill the memory, and nobody
+    /// relies on it any more. Batches, headers and outcomes are remembered for ever.
+    pub fn forget_below(&mut self, height: u64) {
+        let seq = SeqNum::new(height);
+        self.votes.forget_below(seq);
+        self.certificates.forget_below(seq);
+        self.carried.forget_below(seq);
     }
 
     /// A client has signed this request.

@@ -10,6 +10,9 @@ use tagma_pbft::{Message, ReplicaId, SeqNum, View};
 
 use super::{Checked, Violation};
 
+/// Of how many views VIEW-CHANGEs and NEW-VIEWs are remembered at least.
+const MAX_VIEWS: u64 = 1000;
+
 pub(super) struct Votes {
     replicas: u64,
     votes: BTreeMap<(ReplicaId, Phase, View, SeqNum), Digest>,
@@ -78,6 +81,16 @@ impl Votes {
             ),
             _ => Ok(()),
         }
+    }
+
+    /// What concerns sequence numbers below this is not asked for any more; views much lower than the highest are not either.
+    pub(super) fn forget_below(&mut self, seq: SeqNum) {
+        self.votes.retain(|(_, _, _, held), _| *held >= seq);
+        self.checkpoints.retain(|(_, held), _| *held >= seq);
+        let highest = self.targets.values().max().copied().unwrap_or_default().get();
+        let recent = |view: &View| view.get().saturating_add(MAX_VIEWS) >= highest;
+        self.view_changes.retain(|(_, view), _| recent(view));
+        self.new_views.retain(|(_, view), _| recent(view));
     }
 
     fn vote(&mut self, vote: &Vote) -> Checked {

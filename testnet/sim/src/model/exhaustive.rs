@@ -31,6 +31,26 @@ pub struct Limits {
     pub depth: u8,
     /// Views before the network heals.
     pub views: u64,
+    /// Which deviations there are.
+    pub deviations: Deviations,
+}
+
+/// What can go wrong in a run. The fewer kinds there are, the more of them a search can afford.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deviations {
+    /// Losses, timers and lies.
+    All,
+    /// Losses alone: the faulty replica is dead from the start.
+    Losses,
+}
+
+impl fmt::Display for Deviations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::All => "deviations",
+            Self::Losses => "lost links, the faulty replica dead",
+        })
+    }
 }
 
 /// A state of the whole: one of each correct replica, in order.
@@ -65,12 +85,13 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "every run of 4 replicas, 1 Byzantine in each place, {} sequence numbers, {} views, at most {} deviations: {} \
+            "every run of 4 replicas, 1 faulty in each place, {} sequence numbers, {} views, at most {} {}: {} \
              states, {} transitions; {} states and {} steps of single replicas, {} messages; {} final states healed; \
              views up to {}; {} different chains",
             REQUESTS.len(),
             self.limits.views,
             self.limits.depth,
+            self.limits.deviations,
             self.states,
             self.transitions,
             self.locals,
@@ -183,7 +204,7 @@ struct Search {
 impl Search {
     fn begin(byzantine: ReplicaId, limits: Limits) -> Result<Self, Violation> {
         let ids: Vec<ReplicaId> = (0..4).map(ReplicaId::new).filter(|id| *id != byzantine).collect();
-        let (locals, state) = super::start(byzantine, &ids, |_| false)?;
+        let (locals, state) = super::start(byzantine, &ids, |host| !host.is_multiple_of(2))?;
         let (Ok(correct), Ok(start)) = (ids.try_into(), state.try_into()) else {
             unreachable!("three of four replicas are correct")
         };
@@ -254,7 +275,10 @@ impl Search {
             let mut outcomes = Vec::with_capacity(3);
             for local in reached.state {
                 let leapt = self.locals.step(local, Happening::Leap)?;
-                outcomes.push(Outcomes::from([(leapt, 0), (local, 1)]));
+                outcomes.push(match self.limits.deviations {
+                    Deviations::All => Outcomes::from([(leapt, 0), (local, 1)]),
+                    Deviations::Losses => Outcomes::from([(leapt, 0)]),
+                });
             }
             next.combine(reached, from, 0, &outcomes, left);
             return Ok(());
@@ -315,7 +339,7 @@ impl Search {
             }
             let became = self.locals.step(local, Happening::Hears(list))?;
             add(became, down);
-            if down < left {
+            if down < left && self.limits.deviations == Deviations::All {
                 // Its timers run out long before anybody else's.
                 add(self.locals.step(became, Happening::Leap)?, down + 1);
             }
@@ -346,6 +370,7 @@ impl Search {
             heard: hosts.iter().map(|host| (host.replica.id(), &host.said)).collect(),
         };
         let statements: Vec<Statement> = match round {
+            _ if self.limits.deviations == Deviations::Losses => Vec::new(),
             Round::Proposals => liar.proposals(),
             Round::Votes(view) => liar.votes(view),
             Round::TimeOut => Vec::new(),
