@@ -3,7 +3,7 @@
 # `make verify` only reads, `make fix` changes. CI runs the same targets: see .ci/run.
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare build demo bench test mutants verify lint lengths deny fix install clean
+.PHONY: help prepare build demo bench test mutants sim verify lint lengths deny fix install clean
 
 CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
@@ -18,6 +18,7 @@ help:
 	@echo 'make demo      build, then a story with four real replicas: crashes, a new primary, a proof that all is well'
 	@echo 'make test      every test'
 	@echo 'make mutants   plant one bug after the other and show that the simulator sees it (RUNS=240, WRITE=1 for the table)'
+	@echo 'make sim       2000 simulated networks with every kind of fault (SEEDS=N for another number)'
 	@echo 'make verify    formatting, lints, licences, lengths; changes nothing'
 	@echo 'make fix       format, and apply what clippy can mend by itself'
 	@echo 'make bench     count messages per batch at n = 4 and 7; the largest NEW-VIEW'
@@ -62,6 +63,10 @@ mutants: prepare
 	done
 	nice -n 5 $(BIN)/tagma-mutants --runs $(RUNS) $(if $(WRITE),--write testnet/sim/src/mutants.md)
 
+SEEDS ?= 2000
+sim: build
+	$(BIN)/tagma-testnet sim --seeds $(SEEDS)
+
 verify: lint lengths deny
 
 lint: prepare
@@ -93,4 +98,4 @@ install: build
 # RocksDB stays built, as it takes over ten minutes; `cargo clean` removes that too.
 clean:
 	@if [ -f .testnet/testnet.json ] && [ -x $(BIN)/tagma-testnet ]; then $(BIN)/tagma-testnet clean --yes; fi
-	$(CARGO) clean -p tagma-crypto -p tagma-ledger -p tagma-pbft -p tagma-wire -p tagma-node -p tagma-client -p tagma-testnet
+	$(CARGO) clean -p tagma-crypto -p tagma-ledger -p tagma-pbft -p tagma-wire -p tagma-node -p tagma-client -p tagma-sim -p tagma-testnet

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use tagma_sim::command::SimArguments;
 
 use crate::error::Error;
 use crate::layout::{DEFAULT_DIRECTORY, Layout};
@@ -104,6 +105,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Kill the primary again and again under load, and see whether anything acknowledged is lost
     Torture(torture::TortureArgs),
+    /// Simulate whole networks with every kind of fault, much faster than real time; a run is its seed
+    Sim(SimArguments),
     /// Measure
     Bench(bench::BenchArgs),
     /// Become a node's process: how the other commands start nodes
@@ -214,12 +217,27 @@ fn run(cli: Cli) -> Result<(), Error> {
         }
         Command::Demo(args) => demo::run(&args),
         Command::Torture(args) => torture::run(&args),
+        Command::Sim(args) => simulate(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Hold { parent, program } => Err(Error::io(
             "run",
             std::path::Path::new("tagma-node"),
             process::hold(parent, &program),
         )),
+    }
+}
+
+/// Runs seeds in the simulator.
+fn simulate(args: &SimArguments) -> Result<(), Error> {
+    args.check()
+        .map_err(|error| Error::usage(error.to_string(), "leave --nodes out and each seed draws it"))?;
+    let clean = args
+        .run("tagma-testnet sim", &mut std::io::stdout())
+        .map_err(|source| Error::io("write to", std::path::Path::new("standard output"), source))?;
+    if clean {
+        Ok(())
+    } else {
+        Err(Error::Verdict("a promise was broken in a simulated run".into()))
     }
 }
 
