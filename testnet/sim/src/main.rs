@@ -4,7 +4,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tagma_sim::command::{Runs, SimArguments};
-use tagma_sim::model::{self, exhaustive};
+use tagma_sim::model;
+use tagma_sim::model::exhaustive::{self, Deviations};
 use tagma_sim::twins;
 
 #[derive(Parser)]
@@ -26,6 +27,9 @@ enum Command {
         /// Views before the network heals.
         #[arg(long, default_value_t = 3)]
         views: u64,
+        /// Messages are lost, and nothing else goes wrong but that one replica is dead from the start.
+        #[arg(long)]
+        losses: bool,
     },
     /// Enumerates every scenario of four replicas of which one runs twice, over the core alone or in the simulator.
     Twins {
@@ -53,8 +57,16 @@ fn main() -> ExitCode {
                 return ExitCode::from(2);
             }
         },
-        Command::Exhaustive { depth, views } => {
-            let limits = exhaustive::Limits { depth, views };
+        Command::Exhaustive { depth, views, losses } => {
+            let limits = exhaustive::Limits {
+                depth,
+                views,
+                deviations: if losses {
+                    Deviations::Losses
+                } else {
+                    Deviations::All
+                },
+            };
             let report = exhaustive::run(limits, &mut |round| println!("{round}"));
             println!("{report}");
             report.violation.is_none()

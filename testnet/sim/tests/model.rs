@@ -2,7 +2,7 @@
 //! further.
 #![allow(clippy::panic, reason = "a failed expectation is a failed test")]
 
-use tagma_sim::model::exhaustive::{self, Limits};
+use tagma_sim::model::exhaustive::{self, Deviations, Limits};
 use tagma_sim::model::twins;
 
 /// Deviations of one run: what takes about a minute of one core.
@@ -15,6 +15,7 @@ fn every_run_of_three_views_with_two_deviations_is_clean() {
     let limits = Limits {
         depth: DEPTH,
         views: 3,
+        deviations: Deviations::All,
     };
     let report = exhaustive::run(limits, &mut |round| println!("{round}"));
     println!("{report}");
