@@ -182,6 +182,8 @@ impl Host {
     /// # Errors
     /// If what is on the disk is damaged.
     pub fn start(&mut self, chain: &Chain, at: u64) -> Result<(), StoreError> {
+        // A real store cannot be opened without room for a new log file.
+        self.disk.store.write(WriteBatch::new(), Durability::Synced)?;
         let recovered = records::load(&self.disk.store, &chain.id)?;
         let (mut executor, start) = Executor::open(self.disk.store.clone(), &chain.genesis)?;
         executor.retain(chain.retain);

@@ -18,22 +18,22 @@ fn clean(nodes: u16, seeds: std::ops::Range<u64>) {
         );
         assert_eq!(
             outcome.failure, None,
-            "replay: tagma-sim run --seed {seed} --nodes {nodes} --trace"
+            "replay: tagma-testnet sim --seed {seed} --nodes {nodes} --trace"
         );
     }
 }
 
 #[test]
 fn four_replicas() {
-    clean(4, 0..12);
+    clean(4, 0..40);
 }
 
 #[test]
 fn seven_replicas() {
-    clean(7, 0..4);
+    clean(7, 0..14);
 }
 
 #[test]
 fn ten_replicas() {
-    clean(10, 0..2);
+    clean(10, 0..6);
 }
