@@ -245,6 +245,11 @@ fn liars(seed: u64, rng: &mut SimRng) -> Plan {
     // The longer the interval, the more there is in P.
     plan.chain.checkpoint_interval = rng.pick(&[4, 4, 32]).copied().unwrap_or(4);
     plan.chain.window = 2 * plan.chain.checkpoint_interval;
+    // Something happens to the primary again and again, for those who lie about views.
+    if rng.permille(600) {
+        plan.disturbances
+            .push((SECOND, Disturbance::Churn(200 * MILLI, 1500 * MILLI)));
+    }
     // The last one becomes primary too seldom.
     let host = rng.index(3);
     if rng.permille(100) {
@@ -256,7 +261,7 @@ fn liars(seed: u64, rng: &mut SimRng) -> Plan {
         }
         return plan;
     }
-    let mut kinds: Vec<Kind> = LIES.into_iter().filter(|_| rng.permille(400)).collect();
+    let mut kinds: Vec<Kind> = LIES.into_iter().filter(|_| rng.permille(450)).collect();
     if kinds.is_empty() || rng.permille(150) {
         kinds = rng.pick(Kind::ALL).copied().into_iter().collect();
     }
@@ -280,10 +285,12 @@ fn duel(seed: u64, rng: &mut SimRng) -> Plan {
     plan.disturbances = cuts.map(|(from, to)| (at, Disturbance::Cut(from, to))).collect();
     let alone = (0..4).map(|host| u8::from(host == hears)).collect();
     plan.disturbances.extend([
+        // Everybody leaves the view before anything that was lost comes again.
         (at + 300 * MILLI, Disturbance::Heal),
-        (at + 300 * MILLI, Disturbance::Partition(alone)),
-        (at + 2_500 * MILLI, Disturbance::Heal),
-        (at + 2_700 * MILLI, Disturbance::PausePrimary(3 * SECOND)),
+        (at + 300 * MILLI, Disturbance::Partition(vec![0, 1, 2, 3])),
+        (at + 3_000 * MILLI, Disturbance::Partition(alone)),
+        (at + 5_000 * MILLI, Disturbance::Heal),
+        (at + 5_200 * MILLI, Disturbance::PausePrimary(3 * SECOND)),
     ]);
     plan
 }

@@ -73,7 +73,7 @@ impl ForgedCertificates {
     fn lie(&mut self, forge: &mut Forge<'_>, change: &ViewChange) -> ViewChange {
         let mut prepared = change.prepared.clone().into_vec();
         let mut stable = change.stable.clone();
-        let always_void = *self.always_void.get_or_insert_with(|| forge.rng.permille(400));
+        let always_void = *self.always_void.get_or_insert_with(|| forge.rng.permille(300));
         match forge.rng.below(8) {
             _ if always_void => {
                 let seq = change.stable_seq().plus(forge.parameters.checkpoint_interval);
@@ -92,7 +92,7 @@ impl ForgedCertificates {
                     stable.header = forge.invented();
                 }
             }
-            3 | 4 => {
+            3..=5 => {
                 if let Some(made_up) = self.repeated(forge, change) {
                     prepared.retain(|entry| entry.seq != made_up.seq);
                     prepared.push(made_up);
@@ -150,7 +150,7 @@ impl Behaviour for ForgedCertificates {
     }
 
     fn tick(&mut self, forge: &mut Forge<'_>) -> Vec<(ReplicaId, Message)> {
-        if !*self.always_void.get_or_insert_with(|| forge.rng.permille(400)) {
+        if !*self.always_void.get_or_insert_with(|| forge.rng.permille(300)) {
             return Vec::new();
         }
         let (target, chain) = (self.seen.next(), forge.ring.chain);
