@@ -21,7 +21,7 @@ enum Command {
     Run(SimArguments),
     /// Enumerates every run of a small instance: four replicas, one of them Byzantine, two sequence numbers.
     Exhaustive {
-        /// Most deviations of one run: messages lost on a link in a round, timers early or late, lies. 2 take about a minute.
+        /// Most deviations of one run: messages lost on a link in a round, timers early or late, lies. 2 take half a minute.
         #[arg(long, default_value_t = 2)]
         depth: u8,
         /// Views before the network heals.

@@ -7,6 +7,7 @@ use tagma_crypto::Digest;
 use tagma_pbft::certificate::{PreparedCertificate, StableCertificate};
 use tagma_pbft::message::{Phase, ViewChange};
 use tagma_pbft::new_view::decide;
+use tagma_pbft::verify::check_new_view;
 use tagma_pbft::{Message, ReplicaId, SeqNum, View};
 
 use super::REQUESTS;
@@ -150,6 +151,47 @@ impl Liar<'_> {
             }
         }
         messages
+    }
+
+    /// Votes for whatever this receiver has agreed to in this view itself.
+    pub(super) fn agreement(&self, view: View, receiver: &Said) -> Statement {
+        let mut statement = Statement::new();
+        for ((_, seq, phase), digest) in receiver.votes.iter().filter(|((of, ..), _)| *of == view) {
+            if *phase == Phase::Commit {
+                continue;
+            }
+            if self.primary(view) != self.me {
+                let prepare = self.instance.vote(self.me, Phase::Prepare, view, *seq, *digest);
+                statement.push(Message::Vote(prepare));
+            }
+            let commit = self.instance.vote(self.me, Phase::Commit, view, *seq, *digest);
+            statement.push(Message::Vote(commit));
+        }
+        statement
+    }
+
+    /// A VIEW-CHANGE for `target` that hides all that is prepared.
+    pub(super) fn hiding(&self, target: View) -> Statement {
+        let message = self.instance.view_change(self.me, target, None, Vec::new());
+        vec![Message::ViewChange(message)]
+    }
+
+    /// Of the valid NEW-VIEWs that it can make for `view` one that carries over the least, with its own proposals in the
+    /// other order than that of most.
+    pub(super) fn forgetting(&self, view: View) -> Statement {
+        let carried = |statement: &Statement| match statement.first() {
+            Some(Message::NewView(message)) => message.proposals.len(),
+            _ => usize::MAX,
+        };
+        let mut valid = self.new_views(view);
+        valid.retain(|statement| match statement.first() {
+            Some(Message::NewView(message)) => {
+                check_new_view(&self.instance.ring, &self.instance.parameters, message).is_ok()
+            }
+            _ => false,
+        });
+        valid.reverse();
+        valid.into_iter().min_by_key(carried).unwrap_or_default()
     }
 
     /// VIEW-CHANGEs for `target`: that hide what is prepared, that show it, that show old certificates, and one whose

@@ -12,122 +12,31 @@
 //! From every final state, when nothing is lost any more and nobody lies: all that is pending executes within f + 1 more views.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::fmt;
 use std::sync::Arc;
 
 use tagma_pbft::{ReplicaId, View};
 
 use super::byzantine::{Liar, Statement};
 use super::heal::Healing;
+use super::local::Local;
 use super::locals::{Happening, LocalId, Locals};
 use super::messages::{ListId, NOTHING};
-use super::{REQUESTS, story};
+pub use super::report::{Deviations, Limits, Report};
+use super::story;
 use crate::check::Violation;
-
-/// How far a search goes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Most deviations of one run.
-    pub depth: u8,
-    /// Views before the network heals.
-    pub views: u64,
-    /// Which deviations there are.
-    pub deviations: Deviations,
-}
-
-/// What can go wrong in a run. The fewer kinds there are, the more of them a search can afford.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deviations {
-    /// Losses, timers and lies.
-    All,
-    /// Losses alone: the faulty replica is dead from the start.
-    Losses,
-}
-
-impl fmt::Display for Deviations {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::All => "deviations",
-            Self::Losses => "lost links, the faulty replica dead",
-        })
-    }
-}
 
 /// A state of the whole: one of each correct replica, in order.
 pub(super) type State = [LocalId; 3];
 
-/// What a search came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Report {
-    /// How far it went.
-    pub limits: Limits,
-    /// States of the whole after some round, different ones in each.
-    pub states: u64,
-    /// Ways from one to another that were followed.
-    pub transitions: u64,
-    /// Different states of single replicas.
-    pub locals: u64,
-    /// Steps of single replicas, each computed once.
-    pub steps: u64,
-    /// Different messages.
-    pub messages: u64,
-    /// Final states from which progress was demanded.
-    pub healed: u64,
-    /// The highest view that a correct replica entered before.
-    pub highest_view: u64,
-    /// Different chains of correct replicas in final states.
-    pub chains: u64,
-    /// The first invariant that did not hold, and how it came to that.
-    pub violation: Option<String>,
-}
-
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "every run of 4 replicas, 1 faulty in each place, {} sequence numbers, {} views, at most {} {}: {} \
-             states, {} transitions; {} states and {} steps of single replicas, {} messages; {} final states healed; \
-             views up to {}; {} different chains",
-            REQUESTS.len(),
-            self.limits.views,
-            self.limits.depth,
-            self.limits.deviations,
-            self.states,
-            self.transitions,
-            self.locals,
-            self.steps,
-            self.messages,
-            self.healed,
-            self.highest_view,
-            self.chains,
-        )?;
-        match &self.violation {
-            Some(violation) => write!(f, "\nVIOLATION {violation}"),
-            None => write!(f, "; every invariant holds"),
-        }
-    }
-}
-
 /// Searches everything within these limits, for the Byzantine replica in each place, and says after each round how far it
 /// is. It ends at the first violation.
 pub fn run(limits: Limits, progress: &mut dyn FnMut(&str)) -> Report {
-    let mut report = Report {
-        limits,
-        states: 0,
-        transitions: 0,
-        locals: 0,
-        steps: 0,
-        messages: 0,
-        healed: 0,
-        highest_view: 0,
-        chains: 0,
-        violation: None,
-    };
+    let mut report = Report::of(limits);
     for byzantine in (0..4).map(ReplicaId::new) {
         let outcome =
             Search::begin(byzantine, limits).and_then(|mut search| search.run(&mut report, progress));
         if let Err(violation) = outcome {
-            report.violation = Some(format!("with {byzantine} Byzantine: {violation}"));
+            report.violation = Some(format!("with {byzantine} faulty: {violation}"));
             break;
         }
     }
@@ -197,6 +106,8 @@ struct Search {
     outcomes: HashMap<(LocalId, [ListId; 3], u8), Outcomes>,
     /// What can be said in a round, by what was said before.
     statements: HashMap<(usize, [u32; 3]), Arc<[ListId]>>,
+    /// What the colluding one says to each, by what was said before.
+    collusions: HashMap<(usize, [u32; 3]), [ListId; 3]>,
     /// What each of the correct replicas is told, by how many statements there are and how many may be made.
     tellings: HashMap<(usize, u8, bool), Tellings>,
 }
@@ -215,6 +126,7 @@ impl Search {
             start,
             outcomes: HashMap::new(),
             statements: HashMap::new(),
+            collusions: HashMap::new(),
             tellings: HashMap::new(),
         })
     }
@@ -244,7 +156,7 @@ impl Search {
             }
             report.states += reached.len() as u64;
             progress(&format!(
-                "{} Byzantine, round {} ({round:?}): {} states; {} states and {} steps of single replicas",
+                "{} faulty, round {} ({round:?}): {} states; {} states and {} steps of single replicas",
                 self.locals.world.culprit,
                 number + 1,
                 reached.len(),
@@ -279,6 +191,18 @@ impl Search {
                     Deviations::All => Outcomes::from([(leapt, 0), (local, 1)]),
                     Deviations::Losses => Outcomes::from([(leapt, 0)]),
                 });
+            }
+            next.combine(reached, from, 0, &outcomes, left);
+            return Ok(());
+        }
+        if self.limits.deviations == Deviations::Losses {
+            let mut outcomes = Vec::with_capacity(3);
+            for (position, lie) in self
+                .collusion(&reached.state, number, round)?
+                .into_iter()
+                .enumerate()
+            {
+                outcomes.push(self.outcomes(&reached.state, position, lie, left)?);
             }
             next.combine(reached, from, 0, &outcomes, left);
             return Ok(());
@@ -360,17 +284,9 @@ impl Search {
         if let Some(known) = self.statements.get(&(number, heard)) {
             return Ok(Arc::clone(known));
         }
-        let mut hosts = Vec::with_capacity(state.len());
-        for local in state {
-            hosts.push(self.locals.get(*local)?);
-        }
-        let liar = Liar {
-            instance: &self.locals.world.instance,
-            me: self.locals.world.culprit,
-            heard: hosts.iter().map(|host| (host.replica.id(), &host.said)).collect(),
-        };
+        let hosts = self.hosts(state)?;
+        let liar = self.liar(&hosts);
         let statements: Vec<Statement> = match round {
-            _ if self.limits.deviations == Deviations::Losses => Vec::new(),
             Round::Proposals => liar.proposals(),
             Round::Votes(view) => liar.votes(view),
             Round::TimeOut => Vec::new(),
@@ -378,15 +294,9 @@ impl Search {
             Round::Joining(view) => [liar.view_changes(view), liar.new_views(view)].concat(),
             Round::NewViews(view) => [liar.new_views(view), liar.votes(view)].concat(),
         };
-        let me = self.locals.world.culprit;
-        let messages = &mut self.locals.world.messages;
         let mut lists: Vec<ListId> = Vec::with_capacity(statements.len());
         for statement in &statements {
-            let list: Vec<_> = statement
-                .iter()
-                .map(|message| (me, messages.id(message)))
-                .collect();
-            let list = messages.list(&list);
+            let list = self.list(statement);
             if !lists.contains(&list) {
                 lists.push(list);
             }
@@ -394,6 +304,58 @@ impl Search {
         let lists: Arc<[ListId]> = lists.into();
         self.statements.insert((number, heard), Arc::clone(&lists));
         Ok(lists)
+    }
+
+    /// What the one that colludes with everybody says to each.
+    fn collusion(&mut self, state: &State, number: usize, round: Round) -> Result<[ListId; 3], Violation> {
+        let heard = state.map(|local| self.locals.facts(local).said);
+        if let Some(known) = self.collusions.get(&(number, heard)) {
+            return Ok(*known);
+        }
+        let hosts = self.hosts(state)?;
+        let liar = self.liar(&hosts);
+        let mut told = Vec::with_capacity(hosts.len());
+        for (position, host) in hosts.iter().enumerate() {
+            told.push(match round {
+                Round::Proposals => {
+                    let mut proposals = liar.proposals().into_iter();
+                    proposals.nth(position.min(1)).unwrap_or_default()
+                }
+                Round::Votes(view) => liar.agreement(view, &host.said),
+                Round::TimeOut => Statement::new(),
+                Round::ViewChanges(view) => liar.hiding(view),
+                Round::Joining(view) => [liar.hiding(view), liar.forgetting(view)].concat(),
+                Round::NewViews(view) => [liar.forgetting(view), liar.agreement(view, &host.said)].concat(),
+            });
+        }
+        let mut lists = [NOTHING; 3];
+        for (list, statement) in lists.iter_mut().zip(told) {
+            *list = self.list(&statement);
+        }
+        self.collusions.insert((number, heard), lists);
+        Ok(lists)
+    }
+
+    fn hosts(&mut self, state: &State) -> Result<Vec<Arc<Local>>, Violation> {
+        state.iter().map(|local| self.locals.get(*local)).collect()
+    }
+
+    fn liar<'a>(&'a self, hosts: &'a [Arc<Local>]) -> Liar<'a> {
+        Liar {
+            instance: &self.locals.world.instance,
+            me: self.locals.world.culprit,
+            heard: hosts.iter().map(|host| (host.replica.id(), &host.said)).collect(),
+        }
+    }
+
+    fn list(&mut self, statement: &Statement) -> ListId {
+        let me = self.locals.world.culprit;
+        let messages = &mut self.locals.world.messages;
+        let list: Vec<_> = statement
+            .iter()
+            .map(|message| (me, messages.id(message)))
+            .collect();
+        messages.list(&list)
     }
 
     /// Every way to tell each of three replicas nothing (0) or one of `count` statements with at most `most` deviations,
