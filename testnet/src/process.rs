@@ -103,6 +103,8 @@ impl Activity {
 struct Kernel {
     /// One letter: R, S, D, T, Z, …
     state: char,
+    /// How many threads are left, the first one among them even when it has ended.
+    threads: u32,
     /// In clock ticks after boot.
     started: u64,
 }
@@ -113,13 +115,24 @@ impl Kernel {
     }
 
     /// The second field is the name in parentheses, which may hold anything, parentheses too: what follows the last one is
-    /// regular. State is field 3, start time field 22.
+    /// regular. State is field 3, the number of threads field 20, start time field 22.
     fn parse(stat: &str) -> Option<Self> {
         let (_, rest) = stat.rsplit_once(')')?;
         let mut fields = rest.split_whitespace();
         let state = fields.next()?.chars().next()?;
-        let started = fields.nth(18)?.parse().ok()?;
-        Some(Self { state, started })
+        let threads = fields.nth(16)?.parse().ok()?;
+        let started = fields.nth(1)?.parse().ok()?;
+        Some(Self {
+            state,
+            threads,
+            started,
+        })
+    }
+
+    /// Whether it has ended: sockets and files are closed when the last thread has, and the first may end before others.
+    /// The kernel's own number is asked for, as a list of threads that is read while they end may miss some.
+    fn has_ended(&self) -> bool {
+        matches!(self.state, 'Z' | 'X') && self.threads <= 1
     }
 }
 
@@ -131,18 +144,12 @@ pub fn activity(layout: &Layout, node: u16) -> Activity {
     };
     match Kernel::of(pid) {
         Some(kernel) if kernel.started == started && serves(pid, layout, node) => match kernel.state {
-            // The first thread has ended; sockets and files are closed when the last one has.
-            'Z' | 'X' if is_alone(pid) => Activity::Down,
+            _ if kernel.has_ended() => Activity::Down,
             'T' | 't' => Activity::Paused { pid },
             _ => Activity::Running { pid },
         },
         _ => Activity::Down,
     }
-}
-
-/// Whether no thread but the first one is left of a process.
-fn is_alone(pid: i32) -> bool {
-    fs::read_dir(format!("/proc/{pid}/task")).map_or(true, |threads| threads.count() <= 1)
 }
 
 fn recorded(layout: &Layout, node: u16) -> Option<(i32, u64)> {
@@ -307,7 +314,21 @@ mod tests {
     fn a_name_with_parentheses_does_not_confuse_the_kernels_line() {
         let stat = "4121 (a) b (c)) T 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 987654 20 21";
         let kernel = Kernel::parse(stat).unwrap();
-        assert_eq!((kernel.state, kernel.started), ('T', 987_654));
+        assert_eq!((kernel.state, kernel.threads, kernel.started), ('T', 17, 987_654));
+    }
+
+    #[test]
+    fn a_process_is_there_until_its_last_thread_has_ended() {
+        let ended = |state, threads| {
+            let kernel = Kernel {
+                state,
+                threads,
+                started: 1,
+            };
+            kernel.has_ended()
+        };
+        assert!(ended('Z', 1) && ended('Z', 0) && ended('X', 1));
+        assert!(!ended('Z', 2) && !ended('R', 1) && !ended('T', 1));
     }
 
     #[test]
