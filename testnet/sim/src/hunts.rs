@@ -17,7 +17,7 @@ const FAMILIES: u64 = 21;
 #[must_use]
 pub fn plan(seed: u64) -> Plan {
     let mut rng = SimRng::new(seed ^ 0x6875_6e74);
-    let (nodes, seconds) = if seed % (2 * FAMILIES) == 0 {
+    let (nodes, seconds) = if seed.is_multiple_of(2 * FAMILIES) {
         (4, None)
     } else {
         (7, Some(12))

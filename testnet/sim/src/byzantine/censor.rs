@@ -1,30 +1,59 @@
 //! As a primary leaves out the requests of one client, for ever, and keeps everybody else served (BP2). Where nothing else is
 //! left of a batch it proposes an old one again, so that the chain goes on.
 
-use std::collections::VecDeque;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use tagma_crypto::encode::decode;
 use tagma_crypto::{PublicKey, Request};
 use tagma_ledger::Transaction;
 use tagma_pbft::message::Phase;
-use tagma_pbft::{Body, Message, ReplicaId};
+use tagma_pbft::{Batch, Body, Message, ReplicaId, SeqNum, View};
 
 use super::{Behaviour, Forge, unchanged};
 use crate::chain::account_key;
 
+/// Most proposals remembered.
+const MAX_KEPT: usize = 1000;
+
 #[derive(Debug)]
 pub(super) struct Censor {
     victim: PublicKey,
-    old: VecDeque<Request>,
+    /// A request of somebody else.
+    old: Option<Request>,
+    /// What it proposes, by view and number.
+    instead: BTreeMap<(View, SeqNum), Option<Batch>>,
 }
 
 impl Default for Censor {
     fn default() -> Self {
         Self {
             victim: account_key(0).public(),
-            old: VecDeque::new(),
+            old: None,
+            instead: BTreeMap::new(),
         }
+    }
+}
+
+impl Censor {
+    /// The batch without the victim's requests; none if it is to be left as it is.
+    fn without(&mut self, batch: &Batch) -> Option<Batch> {
+        let is_victims = |request: &Request| {
+            let transaction = decode::<Transaction>(&request.content, request.content.len());
+            transaction.is_ok_and(|transaction| transaction.account == self.victim)
+        };
+        let others = batch.requests.iter().filter(|request| !is_victims(request));
+        let mut kept: Vec<Request> = others.cloned().collect();
+        if kept.len() == batch.requests.len() {
+            self.old = kept.first().cloned();
+            return None;
+        }
+        if kept.is_empty() {
+            kept.push(self.old.clone()?);
+        }
+        let mut censored = batch.clone();
+        censored.requests = kept.into();
+        Some(censored)
     }
 }
 
@@ -44,28 +73,18 @@ impl Behaviour for Censor {
         if vote.sender != forge.id || batch.requests.is_empty() {
             return unchanged(message);
         }
-        let is_victims = |request: &Request| {
-            let transaction = decode::<Transaction>(&request.content, request.content.len());
-            transaction.is_ok_and(|transaction| transaction.account == self.victim)
-        };
-        let mut kept: Vec<Request> = batch
-            .requests
-            .iter()
-            .filter(|request| !is_victims(request))
-            .cloned()
-            .collect();
-        if kept.len() == batch.requests.len() {
-            self.old.extend(kept.first().cloned());
-            if self.old.len() > 4 {
-                self.old.pop_front();
-            }
+        let key = (vote.view, vote.seq);
+        if self.instead.len() > MAX_KEPT {
+            self.instead.clear();
+        }
+        // The same to everybody: two different proposals would give it away.
+        if !self.instead.contains_key(&key) {
+            let without = self.without(batch);
+            self.instead.insert(key, without);
+        }
+        let Some(Some(censored)) = self.instead.get(&key).cloned() else {
             return unchanged(message);
-        }
-        if kept.is_empty() {
-            kept.extend(self.old.front().cloned());
-        }
-        let mut censored = batch.clone();
-        censored.requests = kept.into();
+        };
         let digest = Body::new(&forge.ring.chain, censored.clone()).digest();
         let vote = forge.vote(Phase::PrePrepare, vote.view, vote.seq, digest);
         vec![Arc::new(Message::PrePrepare {
