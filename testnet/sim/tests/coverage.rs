@@ -1,5 +1,6 @@
 //! The table of what covers which fault names nothing that does not exist, and leaves no row out.
 #![allow(
+    clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
     reason = "a failed expectation is a failed test"
