@@ -50,14 +50,14 @@ test: build
 
 # Most runs that a planted bug may need until it is seen.
 RUNS ?= 240
-# Planted bugs exist only in a build with the feature `mutants`. It lives beside the normal one, and makes a program of its own
-# alone, so nothing of it gets into any other; whether that is so is looked up by the name of one of them.
+# Planted bugs exist only in a build with the feature `mutants`, which lives beside the normal one and makes a program of its own
+# alone. That nothing of it is in any other program is looked up there: the registry of planted bugs leaves its name in each.
 mutants: prepare
 	$(CARGO) build -p tagma-sim
 	$(CARGO) build -p tagma-sim --features mutants --bin tagma-mutants
-	@grep -aq BelievesClaimedSender $(BIN)/tagma-mutants || { echo 'tagma-mutants has no planted bugs'; exit 1; }
+	@grep -aq mutants8registry $(BIN)/tagma-mutants || { echo 'tagma-mutants has no planted bugs'; exit 1; }
 	@for program in tagma tagma-node tagma-testnet tagma-sim; do \
-		if [ -x $(BIN)/$$program ] && grep -aq BelievesClaimedSender $(BIN)/$$program; then \
+		if [ -x $(BIN)/$$program ] && grep -aq mutants8registry $(BIN)/$$program; then \
 			echo "$$program has planted bugs in it"; exit 1; \
 		fi; \
 	done
