@@ -157,7 +157,10 @@ impl State {
                 });
                 mutant!(CheckpointsWithoutNonces, {
                     let next_nonce = 0;
-                    let account = Account { next_nonce, ..account };
+                    let account = Account {
+                        next_nonce,
+                        ..account
+                    };
                     return AccountEntry { key, account };
                 });
                 AccountEntry { key, account }
