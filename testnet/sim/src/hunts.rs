@@ -116,20 +116,27 @@ fn censored(seed: u64) -> Plan {
     plan
 }
 
-/// Messages take so long that view after view fails.
-const ENDLESS: Weather = Weather {
+/// Messages take so long that view after view fails, at these timeouts.
+const SLOW: Weather = Weather {
     delay_min: 6 * SECOND,
     delay_max: 12 * SECOND,
     ..Weather::FAIR
 };
 
-/// View after view fails for minutes, and afterwards the primary that is next is dead (VC13).
+/// View after view fails for minutes, and afterwards the primary that is next is dead (VC13). Messages are so slow that timeouts
+/// without a cap grow to minutes before a view succeeds.
 fn failing_views(seed: u64, rng: &mut SimRng) -> Plan {
     let mut plan = Plan::calm(seed, 4);
-    plan.disturbances = vec![(2 * SECOND, Disturbance::Weather(ENDLESS))];
-    plan.heal_at = rng.between(350, 600) * SECOND;
+    let weather = Weather {
+        delay_min: 30 * SECOND,
+        delay_max: 60 * SECOND,
+        ..Weather::FAIR
+    };
+    plan.disturbances = vec![(2 * SECOND, Disturbance::Weather(weather))];
+    plan.heal_at = rng.between(500, 900) * SECOND;
     plan.pause = (500 * MILLI, SECOND);
     plan.next_primary_dies = true;
+    plan.bound = 40 * SECOND;
     plan
 }
 
@@ -139,7 +146,7 @@ fn drifted(seed: u64, rng: &mut SimRng) -> Plan {
     let mut plan = Plan::calm(seed, 4);
     plan.heal_at = rng.between(50, 70) * SECOND;
     plan.pause = (500 * MILLI, SECOND);
-    plan.disturbances = vec![(2 * SECOND, Disturbance::Weather(ENDLESS))];
+    plan.disturbances = vec![(2 * SECOND, Disturbance::Weather(SLOW))];
     let first = rng.index(4);
     let frozen = [(first + 1) % 4, (first + 2) % 4];
     let mut at = rng.between(16, 26) * SECOND;
