@@ -3,9 +3,13 @@
 
 use tagma_sim::model::exhaustive::{self, Deviations, Limits, Report};
 use tagma_sim::model::twins;
+use tagma_sim::run::run;
+use tagma_sim::twins as simulated;
 
 /// Rounds of a scenario of twins.
 const ROUNDS: u32 = 4;
+/// Of how many scenarios one is simulated.
+const SAMPLE: usize = 6_553;
 
 fn explore(depth: u8, deviations: Deviations) -> Report {
     let limits = Limits {
@@ -42,6 +46,19 @@ fn every_scenario_of_twins_with_four_rounds_is_clean() {
     assert_eq!(report.violation, None);
     assert_eq!(report.scenarios, 4 * 16_u64.pow(ROUNDS), "every one of them");
     assert!(report.chains > 4, "different batches win in different scenarios");
+}
+
+#[test]
+fn a_sample_of_the_scenarios_of_twins_is_clean_with_ledgers_and_disks() {
+    let all = simulated::count(ROUNDS);
+    // A stride without a factor of 2 meets every twinned replica and every division.
+    for number in (0..all).step_by(SAMPLE) {
+        let failure = run(&simulated::plan(ROUNDS, number), false).failure;
+        assert_eq!(
+            failure, None,
+            "replay: tagma-sim twins --rounds {ROUNDS} --simulate --from {number} --count 1"
+        );
+    }
 }
 
 /// A search that sees nothing shows nothing: what breaks safety is seen as soon as it can do so.

@@ -3,8 +3,8 @@
 //! What a host does with what happens to it depends on nothing but its own state. So however many states of the whole
 //! there are, each step of one host is computed once, and a state of the whole is a few numbers.
 //!
-//! States are told apart by what they hold, not by what led to them: in searches of twins a third of all states are reached in
-//! more than one way. The replicas themselves take far more room than all else, so those that nothing leads on from are
+//! States are told apart by what they hold, not by what led to them: a third of all steps lead to a state that was known.
+//! The replicas themselves take far more room than all else, so those that nothing leads on from are
 //! forgotten; if one is wanted again, it is made again from the one it came from.
 
 use std::collections::HashMap;
