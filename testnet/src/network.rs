@@ -303,12 +303,17 @@ impl Network {
     fn wait_down(&mut self, nodes: &[u16], bound: Duration) -> Result<(), Error> {
         let deadline = Instant::now() + bound;
         for node in nodes {
-            while let Some(pid) = self.activity(*node).pid() {
+            loop {
+                let activity = self.activity(*node);
+                // A child is gone when it has been waited for, whatever was seen of it while it ended.
+                if activity == Activity::Down && !self.children.contains_key(node) {
+                    break;
+                }
                 if Instant::now() >= deadline {
                     return Err(Error::Timeout {
                         what: format!("the end of n{node}"),
                         seconds: bound.as_secs(),
-                        state: format!("pid {pid} is still there"),
+                        state: format!("{activity:?}"),
                     });
                 }
                 std::thread::sleep(POLL);
