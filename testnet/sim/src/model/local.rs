@@ -61,7 +61,7 @@ impl Local {
     }
 
     /// Two that give the same digest behave alike for ever: they print alike, have executed the same, and have signed and
-    /// sent the same.
+    /// sent the same. Which quorum's COMMITs are kept with a block is of no matter: any of them proves it.
     pub(super) fn fingerprint(&self) -> Digest {
         let mut text = String::with_capacity(16 << 10);
         let written = write!(text, "{:?}{:?}", self.replica, self.outbox);

@@ -12,7 +12,7 @@
 //!
 //! What becomes of a side depends on who is on it and on nothing else, so each side is computed once.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::fmt;
 
 use tagma_pbft::ReplicaId;
@@ -105,8 +105,8 @@ struct Search {
     sides: HashMap<Vec<LocalId>, Vec<LocalId>>,
 }
 
-/// The states of one round, with the number of scenarios that lead to each and one of them.
-type States = HashMap<State, (u64, Vec<u32>)>;
+/// The states of one round in an order that is always the same, with the number of scenarios that lead to each and one of them.
+type States = BTreeMap<State, (u64, Vec<u32>)>;
 
 impl Search {
     /// All hosts have started, heard of each other, and got the requests.
