@@ -181,6 +181,7 @@ impl Node {
             synced: Ticket::default(),
             issued: Ticket::default(),
             views,
+            checkpoint,
         };
         let the_loop = thread("loop", move || the_loop.run(out))?;
         Ok(Self {

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
 use std::time::Duration;
 
+use tagma_crypto::Digest;
+use tagma_ledger::BlockHeader;
 use tagma_pbft::io::Check;
 use tagma_pbft::{Event, SeqNum, Ticket};
 use tagma_wire::ConnectionId;
@@ -44,6 +46,8 @@ pub(super) struct Loop {
     /// Everything up to this ticket has been handed to the disk.
     pub(super) issued: Ticket,
     pub(super) views: SyncedViews,
+    /// Height and state root of the last checkpoint executed or taken over; a turn may go past it to later blocks.
+    pub(super) checkpoint: (u64, Digest),
 }
 
 impl Loop {
@@ -104,9 +108,11 @@ impl Loop {
                 .filter(|receipt| receipt.executed().is_some());
             self.metrics.executed_requests.inc_by(executed.count() as u64);
             self.phases.end(SeqNum::new(done.view.header.height));
+            self.note_checkpoint(&done.view.header);
         }
         if let CoreInput::Transfer(TransferEvent::Installed(view)) = &input {
             self.metrics.states_installed.inc();
+            self.note_checkpoint(&view.header);
             tracing::info!(
                 height = view.header.height,
                 "took over the state of a checkpoint from peers"
@@ -199,8 +205,14 @@ impl Loop {
         }
     }
 
+    fn note_checkpoint(&mut self, header: &BlockHeader) {
+        if let Some(root) = header.state_root {
+            self.checkpoint = (header.height, root);
+        }
+    }
+
     fn publish(&mut self) {
-        let mut published = Published::of(&self.core, self.shared.published().checkpoint);
+        let mut published = Published::of(&self.core, self.checkpoint);
         let views = (published.view, published.target, published.primary);
         (published.view, published.target, published.primary) =
             self.views.show(views, self.issued, self.synced);
