@@ -191,6 +191,8 @@ impl Replica {
         self.departure = None;
         self.making_new_view = None;
         self.new_view = Some(Arc::clone(&message));
+        let condemned = self.condemned.values().any(|held| *held == view);
+        self.condemned.retain(|_, held| *held > view);
         self.candidates
             .retain(|_, candidate| candidate.message.target > view);
         self.log.enter_view(view);
@@ -216,7 +218,7 @@ impl Replica {
         self.start_watch();
         self.forward_pending(out);
         self.reconsider_all(out);
-        if contradicted {
+        if contradicted || condemned {
             self.leave_view(ViewChangeReason::FaultyPrimary, out);
         }
     }

@@ -218,11 +218,9 @@ impl Replica {
             Added::Conflict(held) => {
                 let culprit = vote.sender;
                 self.reject(from, Kind::PrePrepare, Rejection::Equivocation(culprit), out);
-                let current = vote.view == self.view;
+                let view = vote.view;
                 self.accuse(Evidence::ConflictingVotes(held, vote), out);
-                if current && !mutant!(ForgivesPrimaries) {
-                    self.leave_view(ViewChangeReason::FaultyPrimary, out);
-                }
+                self.leave_faulty_primary(view, out);
                 return;
             }
             Added::Old if mutant!(NeverLooksAgain) => return,
@@ -267,11 +265,9 @@ impl Replica {
             return;
         }
         self.note_signed(&vote);
-        let current = vote.view == self.view;
+        let view = vote.view;
         self.accuse(Evidence::BadBatch(vote, batch), out);
-        if current && !mutant!(ForgivesPrimaries) {
-            self.leave_view(ViewChangeReason::FaultyPrimary, out);
-        }
+        self.leave_faulty_primary(view, out);
     }
 
     /// Looks again at every proposal that is not accepted yet.

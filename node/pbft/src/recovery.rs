@@ -92,6 +92,7 @@ impl Replica {
             ticket: Ticket(0),
             synced: Ticket(0),
             waiting: VecDeque::new(),
+            condemned: BTreeMap::new(),
             evidence_counts: recovered.evidence.clone(),
             batch_delay_over: false,
             heard: BTreeSet::new(),

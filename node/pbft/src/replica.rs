@@ -109,6 +109,8 @@ pub struct Replica {
     pub(crate) ticket: Ticket,
     pub(crate) synced: Ticket,
     pub(crate) waiting: VecDeque<(Ticket, Own)>,
+    /// The nearest view above the present one in which each of these is a provably faulty primary.
+    pub(crate) condemned: BTreeMap<ReplicaId, View>,
     pub(crate) evidence_counts: BTreeMap<(ReplicaId, String), u32>,
     /// The batch timer has fired and the batch it was for is not closed yet.
     pub(crate) batch_delay_over: bool,

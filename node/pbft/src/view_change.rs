@@ -174,6 +174,20 @@ impl Replica {
         }
     }
 
+    /// The primary of `view` is provably faulty in it: the view is left, at once or as soon as it is entered.
+    pub(crate) fn leave_faulty_primary(&mut self, view: View, out: &mut Outputs) {
+        if mutant!(ForgivesPrimaries) {
+            return;
+        }
+        if view == self.view {
+            self.leave_view(ViewChangeReason::FaultyPrimary, out);
+        } else if view > self.view {
+            let primary = self.quorum.primary(view);
+            let held = self.condemned.entry(primary).or_insert(view);
+            *held = view.min(*held);
+        }
+    }
+
     /// Enters view-change mode for `target`: from here on nothing of a lower view is signed. The VIEW-CHANGE leaves
     /// once it is on disk, and the identical bytes leave again until a NEW-VIEW or a higher target.
     pub(crate) fn move_to(&mut self, target: View, reason: ViewChangeReason, out: &mut Outputs) {

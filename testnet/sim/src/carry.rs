@@ -50,10 +50,8 @@ impl World {
                 return Ok(());
             }
         }
-        // Before its start is over a replica leaves no view; and proof that came before it entered the view of the liar is kept,
-        // but it is its timers that make it leave then.
-        let news = |told: &Told| matches!(told, Told::Started | Told::ViewEntered { .. });
-        let has_begun = !pbft.events.iter().any(news);
+        // Before its start is over a replica leaves no view.
+        let has_begun = !pbft.events.iter().any(|told| matches!(told, Told::Started));
         for evidence in &pbft.evidence {
             self.judge(index, evidence)?;
             if has_begun {

@@ -1,6 +1,7 @@
 //! Every provable fault leaves evidence that proves itself, and nobody else is accused.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tagma_pbft::evidence::Evidence;
 use tagma_pbft::message::{Message, Mode, Phase};
@@ -33,6 +34,25 @@ fn two_proposals_for_one_view_and_number() {
         Mode::ViewChange,
         "the view of a faulty primary is left"
     );
+}
+
+/// Proof against the primary of a coming view is remembered: that view is left as soon as it is entered.
+#[test]
+fn a_primary_that_lied_before_its_view_began_is_left_when_it_does() {
+    let mut cluster = Cluster::new(4);
+    cluster.isolate(0);
+    for text in ["a", "b"] {
+        // Far from the number that the new primary will give next, so that nothing else reminds of it.
+        let proposal = cluster.pre_prepare(1, 5, &[text]);
+        cluster.feed(2, 1, proposal).unwrap();
+    }
+    assert_eq!(cluster.replica(2).mode(), Mode::Normal, "view 0 is not concerned");
+    for i in 1..4 {
+        cluster.submit(i, "c");
+    }
+    cluster.run(Duration::from_millis(2500));
+    assert_eq!(cluster.replica(2).view(), v(1), "it has entered view 1");
+    assert_eq!(cluster.replica(2).target(), v(2), "and left it");
 }
 
 #[test]
