@@ -52,9 +52,9 @@ test: build
 RUNS ?= 240
 # Planted bugs exist only in a build with the feature `mutants`, which lives beside the normal one and makes a program of its own
 # alone. That nothing of it is in any other program is looked up there: the registry of planted bugs leaves its name in each.
-mutants: prepare
-	$(CARGO) build -p tagma-sim
-	$(CARGO) build -p tagma-sim --features mutants --bin tagma-mutants
+# Built as a part of the whole workspace: alone it would ask for other features of libraries, and RocksDB would be compiled again.
+mutants: build
+	$(CARGO) build --workspace --features tagma-sim/mutants --bin tagma-mutants
 	@grep -aq mutants8registry $(BIN)/tagma-mutants || { echo 'tagma-mutants has no planted bugs'; exit 1; }
 	@for program in tagma tagma-node tagma-testnet tagma-sim; do \
 		if [ -x $(BIN)/$$program ] && grep -aq mutants8registry $(BIN)/$$program; then \
