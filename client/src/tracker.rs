@@ -103,6 +103,8 @@ struct InFlight {
     widened: bool,
     /// Whether it went to any.
     sent: bool,
+    /// A connection was lost since it was sent, and with it maybe the request or the replies.
+    interrupted: bool,
     waiters: Vec<Waiter>,
 }
 
@@ -188,6 +190,7 @@ impl Tracker {
             pause: self.retry.first,
             widened: false,
             sent: false,
+            interrupted: false,
             waiters: vec![waiter],
         };
         let primary = self.primary();
@@ -231,7 +234,7 @@ impl Tracker {
             out.push(Send { to: replica, frame });
         }
         for in_flight in self.in_flight.values_mut() {
-            let missing = !in_flight.sent || in_flight.widened;
+            let missing = !in_flight.sent || in_flight.widened || in_flight.interrupted;
             if missing && !in_flight.tally.has_voted(replica) {
                 in_flight.sent = true;
                 let frame = in_flight.frame.clone();
@@ -240,8 +243,13 @@ impl Tracker {
         }
     }
 
-    /// A connection to a replica is lost.
+    /// A connection to a replica is lost. What is in flight is sent again as soon as there is a connection, and not only when
+    /// it has waited long enough: an account remembers its last outcomes only, and further requests of it could be
+    /// executed meanwhile.
     pub(crate) fn disconnected(&mut self, replica: u16) {
+        for in_flight in self.in_flight.values_mut() {
+            in_flight.interrupted = true;
+        }
         if let Some(up) = self.up.get_mut(usize::from(replica)) {
             *up = false;
         }

@@ -302,3 +302,19 @@ fn an_account_beyond_those_that_may_be_followed_is_sent_to_all() {
     }
     assert_eq!(bench.submit(Duration::ZERO, 1, 9), (vec![0, 1, 2, 3], vec![]));
 }
+
+/// What was sent to the primary before its connection was lost is sent to whoever is connected first, at once: later
+/// requests of the account could otherwise be executed until its outcome is forgotten.
+#[test]
+fn a_lost_connection_has_what_is_in_flight_sent_again_with_the_next_one() {
+    let mut bench = Bench::new(4, &[0, 1]);
+    bench.submit(Duration::ZERO, 1, 9);
+    let again = |bench: &mut Bench, replica| {
+        let mut out = Vec::new();
+        bench.tracker.connected(replica, &mut out);
+        out.iter().any(|send| send.frame == frame(1))
+    };
+    assert!(!again(&mut bench, 2), "nothing was lost yet");
+    bench.tracker.disconnected(0);
+    assert!(again(&mut bench, 0) && again(&mut bench, 3));
+}
