@@ -9,7 +9,7 @@ use tagma_crypto::Digest;
 use tagma_crypto::encode::encode;
 use tagma_ledger::{Request, SignedTransaction};
 use tagma_wire::client_protocol::{
-    Answer, ClientRequest, ClientResponse, MAX_ANSWER_FRAME, MAX_CLIENT_FRAME, Query,
+    Answer, ClientRequest, ClientResponse, MAX_ANSWER_FRAME, MAX_CLIENT_FRAME, Query, Refusal,
 };
 use tagma_wire::{BindError, ClientConfig, ClientEndpoint};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -379,7 +379,7 @@ impl Shared {
     }
 
     /// What a replica says.
-    pub(crate) fn heard(&self, replica: u16, response: ClientResponse) {
+    pub(crate) fn heard(self: &Arc<Self>, replica: u16, response: ClientResponse) {
         match response {
             ClientResponse::Reply(reply) => {
                 if self.tracker().reply(Instant::now(), replica, &reply) {
@@ -388,7 +388,10 @@ impl Shared {
             }
             ClientResponse::Busy { request } => self.tracker().busy(replica, request),
             ClientResponse::Refused { request, reason } => {
-                self.track(|tracker, out| tracker.refused(replica, request, reason, out));
+                if self.track(|tracker, out| tracker.refused(replica, request, reason, out)) {
+                    // At most one such task for each replica and request in flight.
+                    tokio::spawn(look_up(self.clone(), replica, request, reason));
+                }
             }
             ClientResponse::Answer { id, answer } => {
                 if let Answer::Status(status) = &answer {
@@ -397,6 +400,21 @@ impl Shared {
                 self.queries.answered(replica, id, answer);
             }
         }
+    }
+}
+
+/// Asks a replica that refused a request for its consumed nonce what it has executed of it.
+async fn look_up(shared: Arc<Shared>, replica: u16, request: Digest, refusal: Refusal) {
+    let deadline = Instant::now() + shared.config.retry.longest;
+    let found = match shared.query(replica, Query::Transaction(request), deadline).await {
+        Ok(Answer::Transaction { found, .. }) => Some(found),
+        _ => None,
+    };
+    let news = shared
+        .tracker()
+        .looked_up(Instant::now(), replica, request, refusal, found);
+    if news {
+        shared.late.notify_waiters();
     }
 }
 

@@ -66,8 +66,8 @@ pub struct Unknown {
     pub unconnected: Vec<u16>,
 }
 
-/// Whether a refusal by a correct replica means that the request can never be executed (or was, longer ago than its
-/// account remembers). The others depend on the state of the replica that says so, which may be behind.
+/// Whether a refusal by a correct replica means that the request can never be executed. The others depend on the state of
+/// the replica that says so, which may be behind.
 #[must_use]
 pub fn is_final(refusal: &Refusal) -> bool {
     match refusal {

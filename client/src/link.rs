@@ -97,7 +97,7 @@ pub(crate) async fn run(shared: Arc<Shared>, replica: ReplicaAddress) {
 
 /// Serves a connection until it ends, and says why it did.
 async fn serve(
-    shared: &Shared,
+    shared: &Arc<Shared>,
     link: &Link,
     replica: &ReplicaAddress,
     mut connection: ClientConnection,

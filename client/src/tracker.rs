@@ -8,7 +8,7 @@ use bytes::Bytes;
 use tagma_crypto::encode::encode;
 use tagma_crypto::{Digest, PublicKey};
 use tagma_ledger::Outcome;
-use tagma_wire::client_protocol::{ClientRequest, MAX_FOLLOWED, Refusal, Reply};
+use tagma_wire::client_protocol::{ClientRequest, MAX_FOLLOWED, Refusal, Reply, TransactionReport};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -105,6 +105,8 @@ struct InFlight {
     sent: bool,
     /// A connection was lost since it was sent, and with it maybe the request or the replies.
     interrupted: bool,
+    /// The replicas that are being asked whether they have executed it.
+    asked: HashSet<u16>,
     waiters: Vec<Waiter>,
 }
 
@@ -191,6 +193,7 @@ impl Tracker {
             widened: false,
             sent: false,
             interrupted: false,
+            asked: HashSet::new(),
             waiters: vec![waiter],
         };
         let primary = self.primary();
@@ -262,21 +265,26 @@ impl Tracker {
     /// A replica's reply. Returns whether it tells anything new of a request whose outcome is accepted.
     pub(crate) fn reply(&mut self, now: Instant, replica: u16, reply: &Reply) -> bool {
         self.saw_view(replica, reply.view);
-        let hash = reply.request;
-        let said = Verdict {
-            outcome: reply.outcome,
-            height: reply.height,
-        };
-        let Some(in_flight) = self.in_flight.get_mut(&hash) else {
-            return self.settled.vote(replica, &hash, said);
-        };
-        in_flight.tally.vote(replica, said);
-        if let Some(header) = reply.header
+        if let Some(in_flight) = self.in_flight.get_mut(&reply.request)
+            && let Some(header) = reply.header
             && in_flight.headers.len() < self.up.len()
             && !in_flight.headers.contains(&header)
         {
             in_flight.headers.push(header);
         }
+        let said = Verdict {
+            outcome: reply.outcome,
+            height: reply.height,
+        };
+        self.said(now, replica, reply.request, said)
+    }
+
+    /// What became of a request in a replica's words. Returns whether it tells anything new of it once it is accepted.
+    fn said(&mut self, now: Instant, replica: u16, hash: Digest, said: Verdict) -> bool {
+        let Some(in_flight) = self.in_flight.get_mut(&hash) else {
+            return self.settled.vote(replica, &hash, said);
+        };
+        in_flight.tally.vote(replica, said);
         let Some(verdict) = in_flight.tally.accepted(self.weak_quorum) else {
             return false;
         };
@@ -296,19 +304,67 @@ impl Tracker {
 
     /// A replica's refusal: a hint until enough say so. The other replicas are asked at once, as the primary alone
     /// may be the one that is wrong.
-    pub(crate) fn refused(&mut self, replica: u16, hash: Digest, refusal: Refusal, out: &mut Vec<Send>) {
+    ///
+    /// Returns whether the replica is to be asked what it executed: a consumed nonce may be consumed by this very
+    /// request, whose outcome the account no longer remembers. Its refusal does not count until
+    /// [`Tracker::looked_up`].
+    #[must_use]
+    pub(crate) fn refused(
+        &mut self,
+        replica: u16,
+        hash: Digest,
+        refusal: Refusal,
+        out: &mut Vec<Send>,
+    ) -> bool {
+        let Some(in_flight) = self.in_flight.get_mut(&hash) else {
+            return false;
+        };
+        if !in_flight.widened {
+            let up: Vec<bool> = (0..).zip(&self.up).map(|(id, up)| *up && id != replica).collect();
+            in_flight.send_to_all(&up, out);
+        }
+        if matches!(refusal, Refusal::NonceConsumed { .. }) {
+            return in_flight.asked.insert(replica);
+        }
+        self.count_refusal(replica, hash, refusal);
+        false
+    }
+
+    fn count_refusal(&mut self, replica: u16, hash: Digest, refusal: Refusal) {
         let Some(in_flight) = self.in_flight.get_mut(&hash) else {
             return;
         };
         in_flight.tally.refuse(replica, refusal);
-        if let Some((refusal, by)) = in_flight.tally.refused(self.weak_quorum, self.quorum) {
-            if let Some(in_flight) = self.in_flight.remove(&hash) {
-                let error = SubmitError::Rejected { hash, refusal, by };
-                tell_all(in_flight.waiters, hash, &Err(error));
+        if let Some((refusal, by)) = in_flight.tally.refused(self.weak_quorum, self.quorum)
+            && let Some(in_flight) = self.in_flight.remove(&hash)
+        {
+            let error = SubmitError::Rejected { hash, refusal, by };
+            tell_all(in_flight.waiters, hash, &Err(error));
+        }
+    }
+
+    /// What a replica that refused a request for its consumed nonce has executed of it: `found`, nothing, or no
+    /// answer, in which case it is asked again when it refuses again. Returns what [`Tracker::reply`] does.
+    pub(crate) fn looked_up(
+        &mut self,
+        now: Instant,
+        replica: u16,
+        hash: Digest,
+        refusal: Refusal,
+        found: Option<Option<TransactionReport>>,
+    ) -> bool {
+        if let Some(in_flight) = self.in_flight.get_mut(&hash) {
+            in_flight.asked.remove(&replica);
+        }
+        match found {
+            Some(Some(TransactionReport { outcome, height, .. })) => {
+                self.said(now, replica, hash, Verdict { outcome, height })
             }
-        } else if !in_flight.widened {
-            let up: Vec<bool> = (0..).zip(&self.up).map(|(id, up)| *up && id != replica).collect();
-            in_flight.send_to_all(&up, out);
+            Some(None) => {
+                self.count_refusal(replica, hash, refusal);
+                false
+            }
+            None => false,
         }
     }
 

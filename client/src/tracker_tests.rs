@@ -224,12 +224,12 @@ fn a_refusal_sends_the_request_to_all_others_once() {
     bench.submit(Duration::ZERO, 1, 9);
     let refusal = Refusal::NonceTooFar { next: 0 };
     let mut out = Vec::new();
-    bench.tracker.refused(0, hash(1), refusal, &mut out);
+    assert!(!bench.tracker.refused(0, hash(1), refusal, &mut out));
     assert_eq!(out.iter().map(|send| send.to).collect::<Vec<_>>(), [1, 2, 3]);
     out.clear();
-    bench.tracker.refused(1, hash(1), refusal, &mut out);
+    assert!(!bench.tracker.refused(1, hash(1), refusal, &mut out));
     assert_eq!(out, []);
-    bench.tracker.refused(3, hash(1), refusal, &mut out);
+    assert!(!bench.tracker.refused(3, hash(1), refusal, &mut out));
     let completion = bench.completed.try_recv().unwrap();
     let by = vec![0, 1, 3];
     assert_eq!(
@@ -285,9 +285,13 @@ fn replies_of_replicas_that_do_not_exist_or_to_nothing_do_nothing() {
     assert!(!bench.tracker.reply(bench.start, 0, &reply(8, 1, 0)));
     bench.tracker.saw_view(99, 7);
     let mut out = Vec::new();
-    bench
-        .tracker
-        .refused(0, hash(8), Refusal::UnknownAccount, &mut out);
+    let refusal = Refusal::NonceConsumed { next: 1 };
+    assert!(!bench.tracker.refused(0, hash(8), refusal, &mut out));
+    assert!(
+        !bench
+            .tracker
+            .looked_up(bench.start, 0, hash(8), refusal, Some(None))
+    );
     bench.tracker.busy(0, hash(8));
     bench.tracker.disconnected(99);
     assert_eq!((out.len(), bench.tracker.in_flight()), (0, 1));
@@ -301,6 +305,52 @@ fn an_account_beyond_those_that_may_be_followed_is_sent_to_all() {
         assert!(bench.tracker.follow(account, &mut Vec::new()));
     }
     assert_eq!(bench.submit(Duration::ZERO, 1, 9), (vec![0, 1, 2, 3], vec![]));
+}
+
+/// An account remembers its last outcomes only. A request that was executed longer ago is refused for its consumed nonce,
+/// and whoever still waits for it wants the outcome, not the refusal.
+#[test]
+fn a_consumed_nonce_decides_only_once_the_same_replica_has_not_executed_the_request() {
+    let refusal = Refusal::NonceConsumed { next: 40 };
+    let executed = |height| {
+        Some(Some(TransactionReport {
+            height,
+            position: 0,
+            outcome: Outcome::Transferred,
+        }))
+    };
+    let refused = |bench: &mut Bench, id| bench.tracker.refused(id, hash(1), refusal, &mut Vec::new());
+    let looked_up = |bench: &mut Bench, id, found| {
+        let at = bench.start + T_C;
+        bench.tracker.looked_up(at, id, hash(1), refusal, found)
+    };
+
+    let mut bench = Bench::new(4, &[0, 1, 2, 3]);
+    bench.submit(Duration::ZERO, 1, 9);
+    assert!((0..4).all(|id| refused(&mut bench, id)), "each is asked");
+    assert!(!refused(&mut bench, 0), "but once");
+    assert!(bench.completed.try_recv().is_err());
+    // The first replica does not answer, the second lies, and the third alone is no quorum.
+    assert!(!looked_up(&mut bench, 0, None));
+    assert!(!looked_up(&mut bench, 1, Some(None)));
+    assert!(!looked_up(&mut bench, 2, executed(5)));
+    assert!(bench.completed.try_recv().is_err());
+    assert!(refused(&mut bench, 0), "asked again, as it refuses again");
+    assert!(looked_up(&mut bench, 0, executed(5)));
+    let accepted = bench.completed.try_recv().unwrap().result.unwrap();
+    assert_eq!((accepted.height, accepted.supporters), (5, vec![0, 2]));
+
+    let mut bench = Bench::new(4, &[0, 1, 2, 3]);
+    bench.submit(Duration::ZERO, 1, 9);
+    assert!((0..2).all(|id| refused(&mut bench, id)));
+    assert!((0..2).all(|id| !looked_up(&mut bench, id, Some(None))));
+    let by = vec![0, 1];
+    let error = SubmitError::Rejected {
+        hash: hash(1),
+        refusal,
+        by,
+    };
+    assert_eq!(bench.completed.try_recv().unwrap().result, Err(error));
 }
 
 /// What was sent to the primary before its connection was lost is sent to whoever is connected first, at once: later

@@ -1,8 +1,8 @@
 //! Transfers without end, in the background, and what was acknowledged of them.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc;
@@ -49,6 +49,7 @@ pub struct Acknowledged {
 pub struct Load {
     acknowledged: Arc<AtomicUsize>,
     stopping: Arc<AtomicBool>,
+    failure: Arc<OnceLock<String>>,
     task: JoinHandle<Result<Vec<Acknowledged>, Error>>,
 }
 
@@ -61,10 +62,20 @@ impl Load {
         let payer = Payer::new(network)?;
         let acknowledged = Arc::new(AtomicUsize::new(0));
         let stopping = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(run(payer, pace, acknowledged.clone(), stopping.clone()));
+        let failure = Arc::new(OnceLock::new());
+        let running = run(payer, pace, acknowledged.clone(), stopping.clone());
+        let failed = failure.clone();
+        let task = tokio::spawn(async move {
+            let result = running.await;
+            if let Err(error) = &result {
+                failed.get_or_init(|| error.to_string());
+            }
+            result
+        });
         Ok(Self {
             acknowledged,
             stopping,
+            failure,
             task,
         })
     }
@@ -75,10 +86,10 @@ impl Load {
         self.acknowledged.load(SeqCst)
     }
 
-    /// Whether it has ended by itself, which it does only when a request failed: [`Load::finish`] says how.
+    /// Why it has ended by itself, which it does only when a request failed.
     #[must_use]
-    pub fn has_failed(&self) -> bool {
-        self.task.is_finished()
+    pub fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
     }
 
     /// Sends nothing new, waits for the outcome of everything in flight, and gives all that was acknowledged, in the

@@ -212,7 +212,7 @@ impl Batch<'_> {
                     latency: Some(accepted.latency),
                 }),
                 Err(SubmitError::Unreachable { .. }) => None,
-                Err(error) => Some(end_of(self.client, error, self.context.timeout).await?),
+                Err(error) => Some(end_of(error)?),
             };
             if end.as_ref().is_none_or(End::is_known) {
                 self.context.pending.remove(&hash)?;

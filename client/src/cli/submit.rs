@@ -273,9 +273,8 @@ fn warn_of_pending(context: &Context, signed: &SignedTransaction) -> Result<(), 
     Ok(())
 }
 
-/// Submits and waits for what comes of it. A consumed nonce is looked into: it may have been this very request.
+/// Submits and waits for what comes of it.
 async fn conclude(client: &Client, signed: &SignedTransaction, within: Duration) -> Result<End, Failure> {
-    let started = Instant::now();
     match client.submit(signed, within).await {
         Ok(accepted) => {
             let standing = client.all_replies(&accepted.hash, LISTEN).await;
@@ -293,22 +292,14 @@ async fn conclude(client: &Client, signed: &SignedTransaction, within: Duration)
                 latency: Some(accepted.latency),
             })
         }
-        Err(error) => end_of(client, error, within.saturating_sub(started.elapsed())).await,
+        Err(error) => end_of(error),
     }
 }
 
 /// What a submission's error means for the person who made it.
-pub(crate) async fn end_of(client: &Client, error: SubmitError, left: Duration) -> Result<End, Failure> {
+pub(crate) fn end_of(error: SubmitError) -> Result<End, Failure> {
     match error {
-        SubmitError::Rejected { hash, refusal, by } => {
-            let rejected = End::Rejected { refusal, by };
-            if !matches!(refusal, Refusal::NonceConsumed { .. }) {
-                return Ok(rejected);
-            }
-            // If this fails the nonce is still known to be gone.
-            let found = client.transaction(hash, left).await.ok();
-            Ok(found.and_then(executed).unwrap_or(rejected))
-        }
+        SubmitError::Rejected { refusal, by, .. } => Ok(End::Rejected { refusal, by }),
         SubmitError::OutcomeUnknown(unknown) => Ok(End::Unknown(Some(unknown))),
         SubmitError::Unreachable { .. } => Err(Failure::new(ExitCode::NoQuorum, error.to_string())
             .hint("`tagma status` shows every replica, `tagma-testnet ps` the processes of a local network")),

@@ -136,10 +136,10 @@ pub async fn kill_primaries(
     for number in 1..=kills {
         let before = load.acknowledged();
         until("an acknowledgement since the last kill", || {
-            load.acknowledged() > before || load.has_failed()
+            load.acknowledged() > before || load.failure().is_some()
         })
         .await?;
-        if load.has_failed() {
+        if load.failure().is_some() {
             break;
         }
         tokio::time::sleep(rng.random_range(Duration::ZERO..SPREAD)).await;

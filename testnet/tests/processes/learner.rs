@@ -10,7 +10,7 @@ use tagma_testnet::observe::{Observer, http};
 use tagma_testnet::plan::INITIAL_BALANCE;
 
 use crate::relay::{Relay, Way};
-use crate::support::{PATIENCE, Running, until, words};
+use crate::support::{PATIENCE, Running, until, until_acknowledged, words};
 
 /// Whose signature a message is worth anything by; none for those that are not signed.
 fn signer(message: &Message, replicas: u64) -> Option<ReplicaId> {
@@ -99,7 +99,7 @@ fn a_wiped_replica_comes_back_as_a_learner_that_follows_serves_reads_and_signs_n
     let (primary, view) = net.runtime.block_on(net.network.leader()).unwrap();
     assert_ne!(primary, wiped);
     let load = net.load(Pace::full(PATIENCE));
-    until("load", || load.acknowledged() > 0);
+    until_acknowledged(&load, 0);
     net.kill(primary);
     until("VIEW-CHANGEs of both voters that are left", || {
         let statuses = net.statuses();

@@ -12,13 +12,13 @@ use tagma_testnet::observe::Observer;
 use tagma_testnet::plan::{ACCOUNT_NAMES, INITIAL_BALANCE};
 
 use crate::relay::{Relay, Way};
-use crate::support::{PATIENCE, Running, configure, log, until};
+use crate::support::{PATIENCE, Running, configure, log, until, until_acknowledged};
 
 /// Kills a backup, waits until the others are more than a window and a checkpoint further, and starts it again, all under
 /// load. Returns once it takes part in checkpoints above those it missed.
 fn away_for_longer_than_the_window(net: &mut Running, away: u16) -> Load {
     let load = net.load(Pace::full(PATIENCE));
-    until("the first acknowledgement", || load.acknowledged() > 0);
+    until_acknowledged(&load, 0);
     net.kill(away);
     let executed = |net: &Running| {
         let statuses = net.statuses();

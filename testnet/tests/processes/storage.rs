@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 
 use tagma_testnet::load::Pace;
 
-use crate::support::{PATIENCE, Running, programs, until};
+use crate::support::{PATIENCE, Running, programs, until, until_acknowledged};
 
 /// The exit code for a data directory that cannot be used.
 const DATA: i32 = 10;
@@ -52,7 +52,7 @@ fn a_replica_whose_disk_is_full_exits_with_10_and_comes_back_when_there_is_room(
     assert!(log.contains("error: the storage failed"), "{log}");
 
     let before = load.acknowledged();
-    until("the others go on", || load.acknowledged() > before);
+    until_acknowledged(&load, before);
     net.network.start(node).unwrap();
     let nodes = net.network.nodes();
     net.wait_ready(&nodes);

@@ -237,6 +237,14 @@ pub(crate) fn until(what: &str, mut done: impl FnMut() -> bool) {
     }
 }
 
+/// Waits until a load has more than `before` acknowledgements.
+pub(crate) fn until_acknowledged(load: &Load, before: usize) {
+    until("another acknowledgement", || {
+        assert_eq!(load.failure(), None, "the load goes on");
+        load.acknowledged() > before
+    });
+}
+
 /// A program's words, for messages of failed tests.
 pub(crate) fn words(output: &Output) -> String {
     format!(

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use tagma_testnet::load::Pace;
 use tagma_testnet::observe::Observer;
 
-use crate::support::{PATIENCE, Running, until};
+use crate::support::{PATIENCE, Running, until, until_acknowledged};
 
 /// How often everything is killed.
 const ROUNDS: usize = 20;
@@ -19,9 +19,7 @@ fn nothing_acknowledged_is_lost_when_all_replicas_are_killed_at_once() {
     let load = net.load(Pace::full(PATIENCE));
     for round in 0..ROUNDS {
         let before = load.acknowledged();
-        until("an acknowledgement since the last kill", || {
-            load.acknowledged() > before
-        });
+        until_acknowledged(&load, before);
         // Not synchronisation: the moment of the kill is to be anywhere in the work.
         let moment = Instant::now() + Duration::from_millis(rand::random_range(0..MOST_MS));
         until("the moment of the kill", || Instant::now() >= moment);
