@@ -215,6 +215,7 @@ impl Replica {
             self.proposed = self.proposed.prev();
         }
         self.requeue_pending();
+        self.start_turnaround();
         self.start_watch();
         self.forward_pending(out);
         self.reconsider_all(out);
@@ -317,7 +318,7 @@ impl Replica {
             let room = self.config.tuning.forward_room.min(parameters.max_batch_requests);
             let requests = self
                 .pool
-                .forwardable(room, self.config.parameters.max_batch_bytes);
+                .forward(room, self.config.parameters.max_batch_bytes, self.now.clock);
             self.send(Recipient::One(primary), Message::Forward(requests.into()), out);
         }
     }

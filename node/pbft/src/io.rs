@@ -125,6 +125,8 @@ pub enum ViewChangeReason {
     NewViewTimeout,
     /// The primary signed what no correct primary signs.
     FaultyPrimary,
+    /// The primary held requests back, again and again, for longer than it has to.
+    SlowPrimary,
     /// f + 1 replicas are ahead.
     Join,
     /// The NEW-VIEW did not follow from its V.
@@ -138,6 +140,7 @@ impl ViewChangeReason {
             Self::RequestTimeout => "request_timeout",
             Self::NewViewTimeout => "new_view_timeout",
             Self::FaultyPrimary => "faulty_primary",
+            Self::SlowPrimary => "slow_primary",
             Self::Join => "join",
             Self::BadNewView => "bad_new_view",
         }

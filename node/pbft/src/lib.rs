@@ -54,7 +54,7 @@
 //!
 //! # §4.4 View changes (`view_change`, [`new_view`], `entry`)
 //!
-//! A replica leaves its view when the request timer expires, when the primary is provably faulty, or to join f + 1
+//! A replica leaves its view when the request timer expires, when the primary is provably faulty or slow, or to join f + 1
 //! others. It writes down the target v' first. From then on it signs nothing of a lower view; it sends
 //! `VIEW-CHANGE(v', h, C, P)`, the identical bytes again and again: C proves h, and P holds for every n in (h, H] the
 //! prepared certificate of the highest view, null batches included. An entry leaves P only by a stable checkpoint or by a
@@ -69,13 +69,15 @@
 //! A void VIEW-CHANGE affects no other. A NEW-VIEW below the own target, installed already, or signed by another than
 //! primary(v') is dropped; a bad one is evidence, and sends on to v' + 1 those who waited for exactly v'.
 //!
-//! # §4.5.2 Timers (`timer`, `view_change`)
+//! # §4.5.2 Timers (`timer`, `view_change`, `turnaround`)
 //!
 //! - *Request timer*, in normal mode: T·2^k for whatever is pending longest, a request that could execute or a
 //!   sequence number that is prepared or chosen. Progress of others does not reset it. With nothing pending none runs.
 //! - *Join*: when f + 1 replicas have targets above the own one, move to the (f + 1)-th highest of them. Fewer move nobody.
 //! - *View-change timer*: T·2^k from when 2f + 1 replicas have targets of at least the own one; then the next view.
 //! - k grows with each view that fails, T·2^k up to a cap; k is 0 again once what was oldest at entry has executed.
+//! - *Turnaround*: a backup also leaves a primary that is too slow again and again with what was forwarded to it, long before
+//!   T; how slow is too slow is learned, and load excuses (`turnaround`).
 //!
 //! # Catching up (`fetch`, `status`, `peer`)
 //!
@@ -99,6 +101,7 @@
 //! - An own vote counts only once it is on disk; the paper's replicas have no disk.
 //! - h follows the highest stable certificate held, with or without the own state; what is forgotten follows both.
 //! - A commit certificate counts in every view and mode. The paper's replicas wait for a NEW-VIEW or a checkpoint instead.
+//! - A primary is held to its turnaround, not only to T, so that one that is slow on purpose does not set the pace.
 //! - The view-change timer counts targets *at or above* the own one, and doubling has a cap.
 //! - V holds exactly 2f + 1 messages, sorted by sender, and certificates are sorted too: equal content is equal bytes.
 //! - Faults that can be proved are kept as [`evidence`]; a primary's also ends its view.
@@ -130,6 +133,7 @@ mod recovery;
 pub mod replica;
 mod status;
 mod timer;
+mod turnaround;
 pub mod types;
 pub mod verify;
 mod view_change;

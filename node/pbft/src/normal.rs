@@ -224,6 +224,14 @@ impl Replica {
                 return;
             }
             Added::Old if mutant!(NeverLooksAgain) => return,
+            // What somebody else hands on may have been lost on its way and is no measure of the primary.
+            Added::New if (from, vote.view) == (vote.sender, self.view) && self.mode() == Mode::Normal => {
+                if let Some(body) = body.as_ref().filter(|body| !body.is_null())
+                    && !self.choices.contains_key(&seq)
+                {
+                    self.judge_turnaround(seq, body, out);
+                }
+            }
             Added::New | Added::Old => {}
         }
         // Above the window only the digest is kept; the body is asked for when the window reaches it.
@@ -350,7 +358,7 @@ impl Replica {
             return;
         };
         mutant!(ChecksRequestsAgain, {
-            let pending = self.pool.forwardable(usize::MAX, usize::MAX);
+            let pending = self.pool.clone().forward(usize::MAX, usize::MAX, self.now.clock);
             let chain = &self.config.ring.chain;
             let here = |digest: &Digest| pending.iter().any(|request| request.digest(chain) == *digest);
             if chosen && !body.request_digests().iter().all(here) {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use tagma_crypto::Digest;
 
 use crate::batch::Request;
+use crate::turnaround::Forwarded;
 use crate::types::Time;
 
 /// A request's place in the order of admission.
@@ -28,6 +29,8 @@ pub(crate) struct Pool {
     queued: BTreeSet<Arrival>,
     /// Those that could execute now.
     timed: BTreeMap<Arrival, Time>,
+    /// Those that the primary of the present view has from here and has not proposed.
+    forwarded: Forwarded,
 }
 
 impl Pool {
@@ -54,6 +57,7 @@ impl Pool {
 
     /// This request is executed or can never be.
     pub(crate) fn remove(&mut self, digest: &Digest) {
+        self.forwarded.remove(digest);
         if let Some(arrival) = self.index.remove(digest) {
             self.entries.remove(&arrival);
             self.queued.remove(&arrival);
@@ -147,9 +151,37 @@ impl Pool {
             .collect();
     }
 
-    /// The oldest pending requests, at most `room` of them and `max_bytes` in all, for forwarding to the primary. Those
+    /// The oldest pending requests, at most `room` of them and `max_bytes` in all, which go to the primary now. Those
     /// that could execute come first: their time runs, so the primary must have them.
-    pub(crate) fn forwardable(&self, room: usize, max_bytes: usize) -> Vec<Request> {
+    pub(crate) fn forward(&mut self, room: usize, max_bytes: usize, now: Time) -> Vec<Request> {
+        let forwarded: Vec<Entry> = self.next_forwarded(room, max_bytes).cloned().collect();
+        // A primary can propose without further ado what could execute; the others may lack a predecessor there.
+        let timed = forwarded.iter().filter(|entry| {
+            let arrival = self.index.get(&entry.digest);
+            arrival.is_some_and(|arrival| self.timed.contains_key(arrival))
+        });
+        self.forwarded.add(timed.map(|entry| entry.digest), now);
+        let requests = forwarded.iter();
+        requests.map(|entry| Request::clone(&entry.request)).collect()
+    }
+
+    /// The primary has proposed these. Gives since when it had the one that waited longest with it, if it had any.
+    pub(crate) fn proposed(&mut self, digests: &[Digest]) -> Option<Time> {
+        let since = digests.iter().filter_map(|digest| self.forwarded.remove(digest));
+        since.min()
+    }
+
+    /// Since when the primary has the request that waits longest with it.
+    pub(crate) fn oldest_forwarded(&self) -> Option<Time> {
+        self.forwarded.oldest()
+    }
+
+    /// The next primary has nothing from here yet.
+    pub(crate) fn forget_forwarded(&mut self) {
+        self.forwarded.clear();
+    }
+
+    fn next_forwarded(&self, room: usize, max_bytes: usize) -> impl Iterator<Item = &Entry> {
         let mut bytes = 0;
         let others = self
             .entries
@@ -160,11 +192,9 @@ impl Pool {
             .chain(others)
             .filter_map(|arrival| self.entries.get(arrival))
             .take(room)
-            .take_while(|entry| {
+            .take_while(move |entry| {
                 bytes += entry.request.size();
                 bytes <= max_bytes
             })
-            .map(|entry| Request::clone(&entry.request))
-            .collect()
     }
 }

@@ -14,6 +14,7 @@ use crate::pool::Pool;
 use crate::record::{Executed, Recovered, Voter};
 use crate::replica::{Replica, Standing};
 use crate::timer::{Timer, Timers};
+use crate::turnaround::Turnaround;
 use crate::types::{Now, SeqNum, Ticket, View};
 use crate::view_change::Departure;
 
@@ -68,6 +69,7 @@ impl Replica {
             doublings: 0,
             watch: None,
             awaited: BTreeMap::new(),
+            turnaround: Turnaround::new(config.tuning.request_timeout),
             log: Log::new(stable_seq.min(durable)),
             pool: Pool::default(),
             timers: Timers::default(),

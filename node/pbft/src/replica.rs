@@ -19,6 +19,7 @@ use crate::pool::Pool;
 use crate::quorum::Quorum;
 use crate::record::Record;
 use crate::timer::{Timer, Timers};
+use crate::turnaround::Turnaround;
 use crate::types::{Now, ReplicaId, SeqNum, Ticket, Time, View};
 use crate::verify::{Checked, Incoming, Verified};
 use crate::view_change::{Departure, Watch};
@@ -79,6 +80,8 @@ pub struct Replica {
     pub(crate) watch: Option<Watch>,
     /// n with a prepared certificate here or chosen by NEW-VIEW, not executed yet.
     pub(crate) awaited: BTreeMap<SeqNum, Time>,
+    /// What the primary is held to.
+    pub(crate) turnaround: Turnaround,
 
     pub(crate) log: Log,
     pub(crate) pool: Pool,

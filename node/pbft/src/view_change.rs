@@ -111,7 +111,9 @@ impl Replica {
                 self.timers.set(Timer::Request, watch.since.plus(self.timeout()));
                 self.timers.ensure(
                     Timer::Forward,
-                    watch.since.plus(self.config.tuning.request_timeout / 4),
+                    watch
+                        .since
+                        .plus(self.turnaround.forward_after(self.config.tuning.request_timeout)),
                 );
                 self.timers.advance(
                     Timer::Status,

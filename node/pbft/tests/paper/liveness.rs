@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use tagma_pbft::io::ViewChangeReason;
 use tagma_pbft::message::{Message, Mode};
-use tagma_pbft::{Input, Tuning};
+use tagma_pbft::{Event, Input, Tuning};
 
 use crate::common::{Cluster, n, parameters, request, tuning, v};
 
@@ -113,6 +114,97 @@ fn the_progress_of_others_does_not_reset_the_timer() {
         in_view_change(&cluster, 1, 1),
         "the censored request's time is over"
     );
+}
+
+/// The primary serves backup 1 one request after the other, each `delay` after it was submitted there, and everybody else
+/// at once. Gives after how many requests the backup has left view `view`, if it does within `rounds`.
+fn served_late(cluster: &mut Cluster, view: u64, delay: Duration, rounds: u64) -> Option<u64> {
+    let primary = u16::try_from(view % 4).unwrap();
+    let others: Vec<u16> = (0..4).filter(|other| *other != 1).collect();
+    for round in 1..=rounds {
+        let name = format!("v{view} r{round}");
+        cluster.submit(1, &name);
+        for _ in 0..100 {
+            cluster.pass(delay / 100);
+        }
+        let seq = cluster.replica(1).executed().get() + 1;
+        let proposal = cluster.pre_prepare(view, seq, &[&name]);
+        let digest = cluster.digest(&[&name]);
+        cluster.feed(1, primary, proposal).unwrap();
+        for sender in &others {
+            let commit = cluster.commit(*sender, view, seq, digest);
+            cluster.feed(1, *sender, commit).unwrap();
+        }
+        assert!(cluster.execute(1), "round {round}");
+        let header = cluster.node(1).app.at_checkpoint(n(seq)).map(|app| app.header());
+        for sender in others.iter().filter(|_| seq % 4 == 0) {
+            let checkpoint = cluster.checkpoint(*sender, seq, header.unwrap());
+            cluster.feed(1, *sender, checkpoint).unwrap();
+        }
+        cluster.drop_all();
+        if cluster.replica(1).mode() == Mode::ViewChange {
+            return Some(round);
+        }
+    }
+    None
+}
+
+/// What a primary is held to (protocol: leaving a view): nothing here comes near the request timer.
+#[test]
+fn a_primary_that_holds_requests_back_is_left_long_before_t() {
+    let mut cluster = Cluster::new(4);
+    assert_eq!(served_late(&mut cluster, 0, T / 2, 20), Some(4));
+    let reasons = cluster.node(1).events.iter().filter_map(|event| match event {
+        Event::ViewChangeStarted { reason, .. } => Some(*reason),
+        _ => None,
+    });
+    assert_eq!(reasons.collect::<Vec<_>>(), [ViewChangeReason::SlowPrimary]);
+}
+
+/// T / 16 passes until the request is forwarded, and another T / 8 is the primary's.
+#[test]
+fn a_primary_within_its_allowance_stays() {
+    let mut cluster = Cluster::new(4);
+    assert_eq!(served_late(&mut cluster, 0, T / 16 + T / 8, 100), None);
+}
+
+/// Where every primary is as slow the network is to blame: the allowance doubles with each view that was left.
+#[test]
+fn a_slow_network_keeps_its_primary_in_the_end() {
+    let mut cluster = Cluster::new(4);
+    for view in [0, 2] {
+        assert_eq!(served_late(&mut cluster, view, T / 2, 20), Some(4), "view {view}");
+        let view_changes = (0..3)
+            .map(|i| cluster.view_change(i, view + 2, None, Vec::new()))
+            .collect();
+        let new_view = cluster.new_view(view + 2, view_changes, 1, &[]);
+        let primary = u16::try_from((view + 2) % 4).unwrap();
+        cluster.feed(1, primary, Message::NewView(new_view)).unwrap();
+        cluster.check(1);
+        assert_eq!(cluster.replica(1).mode(), Mode::Normal);
+    }
+    assert_eq!(served_late(&mut cluster, 4, T / 2, 20), None);
+}
+
+/// Behind full batches a request waits its turn, however long that takes.
+#[test]
+fn a_primary_that_has_more_to_do_than_fits_is_not_slow() {
+    let mut cluster = Cluster::new(4);
+    cluster.submit(1, "last");
+    for round in 1..=7 {
+        for _ in 0..100 {
+            cluster.pass(T / 800);
+        }
+        let names: Vec<String> = (0..parameters().max_batch_requests)
+            .map(|number| format!("r{round}.{number}"))
+            .collect();
+        let texts: Vec<&str> = names.iter().map(String::as_str).collect();
+        let proposal = cluster.pre_prepare(0, round, &texts);
+        cluster.feed(1, 0, proposal).unwrap();
+    }
+    let proposal = cluster.pre_prepare(0, 8, &["last"]);
+    cluster.feed(1, 0, proposal).unwrap();
+    assert_eq!(cluster.replica(1).mode(), Mode::Normal);
 }
 
 /// A sequence number that only an older NEW-VIEW chose, and that the present one left out, will never be executed for
