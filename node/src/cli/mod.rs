@@ -32,7 +32,7 @@ struct Cli {
 enum Command {
     /// Make a replica's home: genesis, keys, settings, and a store that has never voted. Never overwrites.
     Init(init::Args),
-    /// Run the replica of a home until SIGTERM or SIGINT.
+    /// Run the replica of a home until SIGTERM or SIGINT. SIGHUP has it read the addresses of the other replicas again.
     Start {
         #[command(flatten)]
         home: HomeArgs,

@@ -2,6 +2,9 @@
 
 use std::sync::Arc;
 
+use nix::sys::signal::Signal;
+use tagma_ledger::Genesis;
+use tagma_wire::PeerInfo;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -44,15 +47,24 @@ fn run_with(
         .enable_all()
         .build()
         .map_err(Failure::with(Exit::Internal))?;
-    runtime.block_on(serve(setup, interposer))
+    runtime.block_on(serve(args, setup, interposer))
 }
 
-async fn serve(setup: NodeSetup, interposer: Option<Arc<dyn Interposer>>) -> Result<(), Failure> {
+async fn serve(
+    args: &HomeArgs,
+    setup: NodeSetup,
+    interposer: Option<Arc<dyn Interposer>>,
+) -> Result<(), Failure> {
     // Before anything is opened, so that an early signal is not lost.
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::with(Exit::Internal))?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::with(Exit::Internal))?;
+    let mut hang_up = signal(SignalKind::hangup()).map_err(Failure::with(Exit::Internal))?;
+    // A limit on the size of files is a disk without room: the write fails and says why, where the signal would kill.
+    let _file_size =
+        signal(SignalKind::from_raw(Signal::SIGXFSZ as i32)).map_err(Failure::with(Exit::Internal))?;
     let home = setup.home.clone();
-    let chain = setup.genesis.chain_id();
+    let genesis = Arc::clone(&setup.genesis);
+    let chain = genesis.chain_id();
     let node = match interposer {
         None => Node::start(setup).await?,
         Some(interposer) => Node::start_behind(setup, interposer).await?,
@@ -72,9 +84,18 @@ async fn serve(setup: NodeSetup, interposer: Option<Arc<dyn Interposer>>) -> Res
         "ready replica={} chain={chain} peers={peers} clients={clients} http={http}\n",
         id.get()
     ))?;
-    let name = tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
+    let name = loop {
+        tokio::select! {
+            _ = terminate.recv() => break "SIGTERM",
+            _ = interrupt.recv() => break "SIGINT",
+            _ = hang_up.recv() => match peers_again(args, &genesis) {
+                Ok(peers) => {
+                    tracing::info!(signal = "SIGHUP", "read the addresses of the other replicas again");
+                    node.move_peers(&peers);
+                }
+                Err(error) => tracing::error!(%error, "kept the addresses of the other replicas"),
+            },
+        }
     };
     tracing::info!(signal = name, "stopping");
     node.stop("the replica is stopping").await;
@@ -82,6 +103,13 @@ async fn serve(setup: NodeSetup, interposer: Option<Arc<dyn Interposer>>) -> Res
     let _ = std::fs::remove_file(home.endpoints());
     tracing::info!("stopped");
     Ok(())
+}
+
+/// Where the other replicas are by the settings as they are now. No other setting can change while a replica runs.
+fn peers_again(args: &HomeArgs, genesis: &Genesis) -> Result<Vec<PeerInfo>, Failure> {
+    let config = args.config()?;
+    config.check(genesis).map_err(Failure::with(Exit::Config))?;
+    config.peer_infos(genesis).map_err(Failure::with(Exit::Config))
 }
 
 fn write_endpoints(home: &Home, text: &str) -> Result<(), Failure> {

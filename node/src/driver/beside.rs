@@ -57,7 +57,13 @@ impl Beside {
         let threads = vec![
             thread("sync", {
                 let (inbox, metrics) = (inbox.clone(), metrics.clone());
-                move || sync::run(&*store, &groups, &inbox, &metrics)
+                let interposer = mesh.interposer.clone();
+                let syncing = move || {
+                    if let Some(interposer) = &interposer {
+                        interposer.syncing();
+                    }
+                };
+                move || sync::run(&*store, &groups, &inbox, &metrics, syncing)
             })?,
             thread("executor", {
                 let (inbox, mesh) = (inbox.clone(), mesh.clone());

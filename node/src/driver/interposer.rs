@@ -30,6 +30,10 @@ pub trait Interposer: Send + Sync {
     /// What the replica is shown instead of a message that came from `from`, whose signatures nobody has checked yet; none
     /// shows it nothing.
     fn arrived(&self, from: ReplicaId, message: Message) -> Option<Message>;
+
+    /// Records are about to be written and synced. Unlike all else here this may wait, as long as a slow disk would: it is called
+    /// by the one thread that does nothing but that.
+    fn syncing(&self) {}
 }
 
 /// The way to all peers, past the replica.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tagma_crypto::Digest;
 use tagma_ledger::{Genesis, LedgerStore};
 use tagma_pbft::{ReplicaId, Ticket, Verifier};
-use tagma_wire::{ClientEvents, ClientListener, Identity, PeerEndpoint, PeerEvents, WireCounters};
+use tagma_wire::{ClientEvents, ClientListener, Identity, PeerEndpoint, PeerEvents, PeerInfo, WireCounters};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
@@ -224,6 +224,13 @@ impl Node {
             self.clients.local_addr()?,
             self.http.address(),
         ))
+    }
+
+    /// Has other replicas dialed where `peers` says from now on. Connections to other addresses are given up for it.
+    pub fn move_peers(&self, peers: &[PeerInfo]) {
+        for peer in peers {
+            self.peers.move_peer(peer.id, peer.address);
+        }
     }
 
     /// Stops: no more steps, everything handed out to the disk is synced, connections are closed with `reason`.

@@ -18,8 +18,15 @@ pub(super) struct Group {
 }
 
 /// Writes groups until the loop is gone and everything is on disk. Tickets are reported in order: a group is only ever
-/// reported with all groups before it, which are in the same write or an earlier one.
-pub(super) fn run<S: Store>(store: &S, groups: &Receiver<Group>, inbox: &Inbox, metrics: &Metrics) {
+/// reported with all groups before it, which are in the same write or an earlier one. `syncing` is called
+/// before each write.
+pub(super) fn run<S: Store>(
+    store: &S,
+    groups: &Receiver<Group>,
+    inbox: &Inbox,
+    metrics: &Metrics,
+    syncing: impl Fn(),
+) {
     while let Ok(first) = groups.recv() {
         let mut batch = WriteBatch::new();
         let mut ticket = Ticket(0);
@@ -30,6 +37,7 @@ pub(super) fn run<S: Store>(store: &S, groups: &Receiver<Group>, inbox: &Inbox, 
             count = count.saturating_add(1);
         }
         let begun = Instant::now();
+        syncing();
         if let Err(error) = store.write(batch, Durability::Synced) {
             fatal::storage(&error);
         }
@@ -71,7 +79,7 @@ mod tests {
         }
         drop(groups);
         let metrics = Metrics::new(Arc::new(WireCounters::new([])));
-        run(&store, &waiting, &inbox, &metrics);
+        run(&store, &waiting, &inbox, &metrics, || {});
         let Ok(Wake::Input(CoreInput::Synced(ticket), None)) = wakes.try_recv() else {
             panic!("no ticket is reported")
         };

@@ -260,6 +260,29 @@ async fn a_killed_and_restarted_acceptor_is_noticed_without_the_idle_timeout() {
     second.connected_to(&[1]).await;
 }
 
+/// Replica 0 has moved to another machine, and 1 and 2 are told: the old connection is given up for the new place. The old
+/// process still runs, so nothing but the new address can have brought that about.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_has_moved_is_dialed_at_its_new_address() {
+    let mut nodes = mesh(3, |_, _| {}).await;
+    let infos = infos(&nodes.iter().map(|node| node.address).collect::<Vec<_>>());
+    let (socket, address) = free_socket();
+    let mut moved = Node::start(socket, config(address), &identity(0, "main"), &infos);
+    let old = nodes.remove(0);
+    for node in &mut nodes {
+        // To where it is already: nothing happens.
+        node.endpoint.move_peer(0, old.address);
+        node.endpoint.move_peer(0, address);
+        let reason = node.disconnect(0).await;
+        assert!(reason.contains("another address"), "{reason}");
+        node.connected_to(&[0]).await;
+        node.send(0, Lane::Votes, "found you");
+        assert_eq!(moved.frame().await.2, "found you");
+        assert_eq!(node.peer(0).connects, 2);
+    }
+    moved.connected_to(&[1, 2]).await;
+}
+
 /// Also what the receiver's consumer had not got to when the connection was closed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_graceful_close_delivers_what_is_queued() {

@@ -1,5 +1,6 @@
 //! Dialing a peer, for ever.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use quinn::{Connection, Endpoint};
 use tagma_crypto::Digest;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::session::SessionEnd;
 use super::{Peer, Shared, session};
 use crate::close::{CloseCause, CloseCode, describe, printable};
 use crate::greeting::{self, NoAnswer};
@@ -38,15 +40,27 @@ pub(super) async fn run(
     config: quinn::ClientConfig,
 ) {
     let mut pause = shared.config.reconnect_min;
+    let mut moves = peer.address.subscribe();
     loop {
+        let address = *moves.borrow_and_update();
         let dialed = tokio::select! {
-            dialed = dial_both(&shared, &peer, &endpoint, &config) => dialed,
+            dialed = dial_both(&shared, &peer, &endpoint, &config, address) => dialed,
+            // What is on its way to the old address is given up.
+            Ok(()) = moves.changed() => {
+                pause = shared.config.reconnect_min;
+                continue;
+            }
             () = shared.stopped() => return,
         };
         match dialed {
             Ok((votes, bulk)) => {
                 let since = Instant::now();
-                let end = session::run(&shared, &peer, &votes, &bulk, std::future::pending()).await;
+                let moved = async {
+                    // The sender lives as long as `peer`, so only a change ends this.
+                    let _ = moves.changed().await;
+                    SessionEnd::moved()
+                };
+                let end = session::run(&shared, &peer, &votes, &bulk, moved).await;
                 if end.fault.is_none() && since.elapsed() > shared.config.reconnect_max {
                     pause = shared.config.reconnect_min;
                 }
@@ -57,7 +71,7 @@ pub(super) async fn run(
                     .counters_of(peer.info.id)
                     .is_some_and(|counters| counters.dial_failed(&reason));
                 if news {
-                    tracing::warn!(peer = peer.info.id, address = %peer.info.address, %reason, "cannot connect");
+                    tracing::warn!(peer = peer.info.id, %address, %reason, "cannot connect");
                 } else {
                     tracing::debug!(peer = peer.info.id, %reason, "still cannot connect");
                 }
@@ -65,6 +79,7 @@ pub(super) async fn run(
         }
         tokio::select! {
             () = sleep(jittered(pause)) => {}
+            Ok(()) = moves.changed() => pause = shared.config.reconnect_min,
             () = shared.stopped() => return,
         }
         pause = (pause * 2).min(shared.config.reconnect_max);
@@ -81,10 +96,11 @@ async fn dial_both(
     peer: &Peer,
     endpoint: &Endpoint,
     config: &quinn::ClientConfig,
+    address: SocketAddr,
 ) -> Result<(Connection, Connection), DialError> {
     // One after the other: what refuses the first lane refuses the second as well, and need not be asked.
-    let votes = dial(shared, peer, endpoint, config, Lane::Votes).await?;
-    let bulk = dial(shared, peer, endpoint, config, Lane::Bulk).await?;
+    let votes = dial(shared, peer, endpoint, config, address, Lane::Votes).await?;
+    let bulk = dial(shared, peer, endpoint, config, address, Lane::Bulk).await?;
     Ok((votes, bulk))
 }
 
@@ -93,10 +109,11 @@ async fn dial(
     peer: &Peer,
     endpoint: &Endpoint,
     config: &quinn::ClientConfig,
+    address: SocketAddr,
     lane: Lane,
 ) -> Result<Connection, DialError> {
     let connecting = endpoint
-        .connect_with(config.clone(), peer.info.address, &chain_name(&shared.chain))
+        .connect_with(config.clone(), address, &chain_name(&shared.chain))
         .map_err(|error| DialError::Handshake(error.to_string()))?;
     let connection = timeout(shared.config.accept.handshake_timeout, connecting)
         .await

@@ -108,6 +108,8 @@ impl PeerEvents {
 /// One other replica.
 struct Peer {
     info: PeerInfo,
+    /// Where it is dialed: that of `info` until it is said to have moved.
+    address: watch::Sender<SocketAddr>,
     votes: LaneState,
     bulk: LaneState,
     lifecycle: Arc<Semaphore>,
@@ -245,6 +247,7 @@ impl PeerEndpoint {
         let states = others.iter().map(|info| {
             let state = Peer {
                 info: info.clone(),
+                address: watch::Sender::new(info.address),
                 votes: LaneState::new(&config.votes),
                 bulk: LaneState::new(&config.bulk),
                 lifecycle: Arc::new(Semaphore::new(LIFECYCLE_EVENTS)),
@@ -334,6 +337,19 @@ impl PeerEndpoint {
         if !current.connections.is_empty() {
             current.rejected = Some(cause);
         }
+    }
+
+    /// Has a peer dialed at another address from now on; a connection to the old one is given up for it. Of a peer that dials
+    /// this replica nothing changes, as it need not be found.
+    pub fn move_peer(&self, peer: PeerId, address: SocketAddr) {
+        let Some(peer) = self.shared.peers.get(&peer) else {
+            return;
+        };
+        peer.address.send_if_modified(|current| {
+            let moved = *current != address;
+            *current = address;
+            moved
+        });
     }
 
     /// Whether both lanes to a peer are up.

@@ -52,6 +52,11 @@ impl SessionEnd {
         Self::new(CloseCode::Replaced, "a newer connection took its place")
     }
 
+    /// The end of a session with a peer that is to be found elsewhere.
+    pub(super) fn moved() -> Self {
+        Self::new(CloseCode::Replaced, "the peer has another address now")
+    }
+
     fn stopping() -> Self {
         Self::new(CloseCode::Shutdown, "the replica is stopping")
     }
