@@ -126,6 +126,8 @@ impl World {
                     .any(|host| !host.is_honest())
             };
             Checks::accused(&self.chain, index, evidence, faulty)?;
+            let culprit = evidence.culprit(&self.chain.ring);
+            self.accused.entry(culprit).or_default().insert(evidence.name());
         }
         Ok(())
     }

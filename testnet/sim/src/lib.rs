@@ -10,6 +10,7 @@
 //! | what a seed decides: chain, clients, liars, faults and when | [`schedule`], [`plans`] for runs with a name |
 //! | the queue of what is due, and the hosts | [`world`], [`host`] |
 //! | what may fail: links, disks, power, clocks | [`network`], [`disk`], [`schedule::Disturbance`] |
+//! | a world that is told what happens, step by step | [`script`] |
 //! | who lies, and how | [`byzantine`], one small file a behaviour |
 //! | clients, and those that do not play by the rules | [`clients`] |
 //! | what must hold, computed apart from the code under test | [`check`], one invariant a file |
@@ -47,6 +48,7 @@ pub mod report;
 pub mod rng;
 pub mod run;
 pub mod schedule;
+pub mod script;
 mod sends;
 mod submissions;
 pub mod time;

@@ -46,6 +46,8 @@ impl Weather {
 struct Link {
     /// Cut by itself, in this direction alone.
     cut: bool,
+    /// How it behaves, if not as all links do.
+    weather: Option<Weather>,
     /// Added to every delay.
     slow: u64,
     in_flight: u32,
@@ -121,6 +123,7 @@ impl Network {
         let Some(link) = self.link(from, to) else {
             return Fate::Lost(LOST_BY_A_CUT);
         };
+        let weather = link.weather.unwrap_or(weather);
         if rng.permille(weather.loss_permille) {
             return Fate::Lost(LOST_BY_CHANCE);
         }
@@ -163,6 +166,13 @@ impl Network {
         self.weather = weather;
     }
 
+    /// How one direction between two hosts behaves from now on, until everything heals.
+    pub fn set_link_weather(&mut self, from: usize, to: usize, weather: Weather) {
+        if let Some(link) = self.link(from, to) {
+            link.weather = Some(weather);
+        }
+    }
+
     /// How all links behave.
     #[must_use]
     pub fn weather(&self) -> Weather {
@@ -199,7 +209,7 @@ impl Network {
         self.sides.fill(0);
         self.queue = MAX_IN_FLIGHT;
         for link in &mut self.links {
-            (link.cut, link.slow) = (false, 0);
+            (link.cut, link.slow, link.weather) = (false, 0, None);
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The world of a run: hosts, clients, links and one queue of what is due, on one thread. Nothing in it depends on anything but
 //! the seed: no clock, no threads, no iteration in an order that is not fixed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use tagma_ledger::Request;
@@ -146,6 +146,8 @@ pub struct World {
     /// How often what was injected or happened.
     pub counts: BTreeMap<&'static str, u64>,
     pub(crate) gate: Gate,
+    /// Whom honest hosts have accused, and of what.
+    pub(crate) accused: BTreeMap<ReplicaId, BTreeSet<&'static str>>,
     /// Whether more than f may be faulty: then honest replicas may halt.
     pub beyond_f: bool,
     /// How many views honest replicas have entered, each counted once.
@@ -185,6 +187,7 @@ impl World {
             clients: Vec::new(),
             trace: Trace::new(readable),
             counts: BTreeMap::new(),
+            accused: BTreeMap::new(),
             beyond_f: false,
             view_changes: 0,
             highest_view: 0,
