@@ -7,6 +7,7 @@
 //! keys/n0.vote.key      where a replica's home gets its keys from
 //! n0/                   a replica's home
 //! n0/run/{pid,log}      its process and its output
+//! links/{pid,log,…}     the process that carries the links between replicas, if there is one
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -85,6 +86,36 @@ impl Layout {
     #[must_use]
     pub fn home(&self, node: u16) -> PathBuf {
         self.root.join(format!("n{node}"))
+    }
+
+    /// A replica's settings.
+    #[must_use]
+    pub fn settings(&self, node: u16) -> PathBuf {
+        self.home(node).join("config.toml")
+    }
+
+    /// What a replica that has started listens on.
+    #[must_use]
+    pub fn endpoints(&self, node: u16) -> PathBuf {
+        self.run(node).join("endpoints.toml")
+    }
+
+    /// What belongs to the process that carries the links.
+    #[must_use]
+    pub fn links(&self) -> PathBuf {
+        self.root.join("links")
+    }
+
+    /// Which process carries the links.
+    #[must_use]
+    pub fn links_pid(&self) -> PathBuf {
+        self.links().join("pid")
+    }
+
+    /// What it writes to stdout and stderr.
+    #[must_use]
+    pub fn links_log(&self) -> PathBuf {
+        self.links().join("log")
     }
 
     /// Where a replica's process leaves its traces.

@@ -5,6 +5,8 @@
 //! - [`ports`]: free ports, and who holds those that are not.
 //! - [`process`]: one replica's process: started, signalled, recognised again later, never mistaken for another.
 //! - [`network`]: all of them: started until really ready, stopped until really gone.
+//! - [`net`]: links between replicas that lose, delay, double and reorder packets, or carry nothing at all.
+//! - [`disk`]: disks without room, and slow ones.
 //! - [`observe`]: what replicas say of themselves, over the client port and over HTTP.
 //! - [`check`]: whether all of them hold the same chain and the same money.
 //! - [`payments`]: transfers between the accounts of a network, through the client library.
@@ -19,10 +21,12 @@ pub mod bench;
 pub mod check;
 pub mod cli;
 pub mod demo;
+pub mod disk;
 pub mod error;
 pub mod interrupt;
 pub mod layout;
 pub mod load;
+pub mod net;
 pub mod network;
 pub mod observe;
 pub mod payments;

@@ -14,6 +14,7 @@ use tempfile::TempDir;
 
 use crate::error::Error;
 use crate::layout::Layout;
+use crate::net;
 use crate::observe::{self, Observer};
 use crate::plan::{self, Marker, Plan};
 use crate::ports::{self, Lease};
@@ -43,6 +44,8 @@ pub struct Network {
     programs: Programs,
     lifetime: Lifetime,
     children: BTreeMap<u16, Child>,
+    /// What carries the links, if it was started here and ends with this.
+    links: Option<Child>,
     /// Of a network that lives no longer than this value: its directory and its ports.
     ephemeral: Option<(TempDir, Lease)>,
 }
@@ -97,6 +100,7 @@ impl Network {
             programs,
             lifetime,
             children: BTreeMap::new(),
+            links: None,
             ephemeral: None,
         })
     }
@@ -114,6 +118,7 @@ impl Network {
             programs,
             lifetime,
             children: BTreeMap::new(),
+            links: None,
             ephemeral: None,
         })
     }
@@ -208,6 +213,7 @@ impl Network {
     /// # Errors
     /// If it runs already or cannot be started.
     pub fn start(&mut self, node: u16) -> Result<(), Error> {
+        net::links::before_start(&self.layout, node)?;
         let child = process::spawn(&self.programs, &self.layout, node, self.lifetime)?;
         if self.lifetime == Lifetime::WithParent {
             self.children.insert(node, child);
@@ -298,6 +304,36 @@ impl Network {
             .collect();
         self.kill_together(&stubborn)?;
         Ok(stubborn)
+    }
+
+    /// Starts what carries the links.
+    pub(crate) fn spawn_links(&mut self, seed: u64) -> Result<(), Error> {
+        let child = process::spawn_links(&self.programs, &self.layout, seed, self.lifetime)?;
+        if self.lifetime == Lifetime::WithParent {
+            self.links = Some(child);
+        }
+        Ok(())
+    }
+
+    /// Kills what carries the links, and waits until it is gone. False if nothing did.
+    pub(crate) fn kill_links(&mut self) -> Result<bool, Error> {
+        let was_there = process::kill_links(&self.layout)?;
+        if let Some(mut child) = self.links.take() {
+            // It fails only if the process has been waited for.
+            drop(child.wait());
+        }
+        let deadline = Instant::now() + GONE;
+        while process::links_activity(&self.layout) != Activity::Down {
+            if Instant::now() >= deadline {
+                return Err(Error::Timeout {
+                    what: "the end of the links".to_owned(),
+                    seconds: GONE.as_secs(),
+                    state: "their process is still there".to_owned(),
+                });
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(was_there)
     }
 
     fn wait_down(&mut self, nodes: &[u16], bound: Duration) -> Result<(), Error> {
@@ -453,7 +489,8 @@ impl Network {
 
 impl Drop for Network {
     fn drop(&mut self) {
-        for (_, mut child) in std::mem::take(&mut self.children) {
+        let children = std::mem::take(&mut self.children);
+        for mut child in children.into_values().chain(self.links.take()) {
             // Either fails only if the process has ended already.
             drop(child.kill());
             drop(child.wait());

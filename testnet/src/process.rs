@@ -16,6 +16,7 @@ use std::process::{Child, Command, Stdio};
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
 
+use crate::disk;
 use crate::error::Error;
 use crate::layout::Layout;
 
@@ -139,11 +140,22 @@ impl Kernel {
 /// What the process of a node does now.
 #[must_use]
 pub fn activity(layout: &Layout, node: u16) -> Activity {
-    let Some((pid, started)) = recorded(layout, node) else {
+    activity_of(&layout.pid(node), &layout.home(node))
+}
+
+/// What the process that carries the links of a network does now.
+#[must_use]
+pub fn links_activity(layout: &Layout) -> Activity {
+    activity_of(&layout.links_pid(), layout.root())
+}
+
+/// What the process that `pid` records does, if its command line names `directory`.
+fn activity_of(pid: &Path, directory: &Path) -> Activity {
+    let Some((pid, started)) = recorded(pid) else {
         return Activity::Down;
     };
     match Kernel::of(pid) {
-        Some(kernel) if kernel.started == started && serves(pid, layout, node) => match kernel.state {
+        Some(kernel) if kernel.started == started && serves(pid, directory) => match kernel.state {
             _ if kernel.has_ended() => Activity::Down,
             'T' | 't' => Activity::Paused { pid },
             _ => Activity::Running { pid },
@@ -152,25 +164,25 @@ pub fn activity(layout: &Layout, node: u16) -> Activity {
     }
 }
 
-fn recorded(layout: &Layout, node: u16) -> Option<(i32, u64)> {
-    let text = fs::read_to_string(layout.pid(node)).ok()?;
+fn recorded(pid: &Path) -> Option<(i32, u64)> {
+    let text = fs::read_to_string(pid).ok()?;
     let (pid, started) = text.trim().split_once(' ')?;
     Some((pid.parse().ok()?, started.parse().ok()?))
 }
 
-/// Whether the command line of `pid` names the node's home. A process that has just died has no command line left and is
+/// Whether the command line of `pid` names a directory. A process that has just died has no command line left and is
 /// told by its state instead.
-fn serves(pid: i32, layout: &Layout, node: u16) -> bool {
+fn serves(pid: i32, directory: &Path) -> bool {
     let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else {
         return false;
     };
-    let Ok(home) = fs::canonicalize(layout.home(node)) else {
+    let Ok(directory) = fs::canonicalize(directory) else {
         return false;
     };
     line.is_empty()
         || line
             .split(|byte| *byte == 0)
-            .any(|argument| argument == home.as_os_str().as_encoded_bytes())
+            .any(|argument| argument == directory.as_os_str().as_encoded_bytes())
 }
 
 /// Starts the process of a node. It has not done anything yet when this returns.
@@ -188,32 +200,57 @@ pub fn spawn(programs: &Programs, layout: &Layout, node: u16, lifetime: Lifetime
     let home = fs::canonicalize(&home).map_err(|source| Error::io("find", &home, source))?;
     let run = layout.run(node);
     fs::create_dir_all(&run).map_err(|source| Error::io("create", &run, source))?;
-    let path = layout.log(node);
-    let log = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(&path)
-        .map_err(|source| Error::io("open", &path, source))?;
-    let errors = log
-        .try_clone()
-        .map_err(|source| Error::io("open", &path, source))?;
+    let mut held = hold_command(programs, lifetime);
+    held.arg(&programs.node).arg("start").arg("--home").arg(home);
+    let child = spawn_recorded(held, &programs.testnet, &layout.log(node), &layout.pid(node))?;
+    disk::started(layout, node, child.id())?;
+    Ok(child)
+}
 
+/// Starts the process that carries the links of a network; its directory must be there.
+///
+/// # Errors
+/// If it cannot be started or recorded; nothing is left running then.
+pub fn spawn_links(
+    programs: &Programs,
+    layout: &Layout,
+    seed: u64,
+    lifetime: Lifetime,
+) -> Result<Child, Error> {
+    let root = layout.root();
+    let root = fs::canonicalize(root).map_err(|source| Error::io("find", root, source))?;
+    let mut held = hold_command(programs, lifetime);
+    held.arg(&programs.testnet).arg("--dir").arg(root);
+    held.arg("links").arg("--seed").arg(seed.to_string());
+    spawn_recorded(held, &programs.testnet, &layout.links_log(), &layout.links_pid())
+}
+
+/// `tagma-testnet hold`, to which the program it is to become must be added.
+fn hold_command(programs: &Programs, lifetime: Lifetime) -> Command {
     let mut command = Command::new(&programs.testnet);
     command.env_remove("TAGMA_HOME").arg("hold");
     if lifetime == Lifetime::WithParent {
         command.arg("--parent").arg(std::process::id().to_string());
     }
+    command.arg("--");
     command
-        .arg("--")
-        .arg(&programs.node)
-        .arg("start")
-        .arg("--home")
-        .arg(home);
-    command.stdin(Stdio::null()).stdout(log).stderr(errors);
+}
+
+/// Starts `command`, which runs `program`, with its output added to `log`, and records it in `pid`.
+fn spawn_recorded(mut command: Command, program: &Path, log: &Path, pid: &Path) -> Result<Child, Error> {
+    let opened = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(log)
+        .map_err(|source| Error::io("open", log, source))?;
+    let errors = opened
+        .try_clone()
+        .map_err(|source| Error::io("open", log, source))?;
+    command.stdin(Stdio::null()).stdout(opened).stderr(errors);
     let mut child = command
         .spawn()
-        .map_err(|source| Error::io("run", &programs.testnet, source))?;
-    match record(layout, node, &child) {
+        .map_err(|source| Error::io("run", program, source))?;
+    match record(pid, &child) {
         Ok(()) => Ok(child),
         Err(error) => {
             // A process that could not be found again must not stay; a failure here means that it is gone already.
@@ -224,12 +261,26 @@ pub fn spawn(programs: &Programs, layout: &Layout, node: u16, lifetime: Lifetime
     }
 }
 
-fn record(layout: &Layout, node: u16, child: &Child) -> Result<(), Error> {
-    let path = layout.pid(node);
-    let failed = |source| Error::io("write", &path, source);
+fn record(path: &Path, child: &Child) -> Result<(), Error> {
+    let failed = |source| Error::io("write", path, source);
     let pid = i32::try_from(child.id()).map_err(|error| failed(io::Error::other(error)))?;
     let kernel = Kernel::of(pid).ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
-    fs::write(&path, format!("{pid} {}\n", kernel.started)).map_err(failed)
+    fs::write(path, format!("{pid} {}\n", kernel.started)).map_err(failed)
+}
+
+/// Kills the process that carries the links. False if there is none.
+///
+/// # Errors
+/// If the system refuses.
+pub fn kill_links(layout: &Layout) -> Result<bool, Error> {
+    let Some(pid) = links_activity(layout).pid() else {
+        return Ok(false);
+    };
+    match signal::kill(Pid::from_raw(pid), Signal::SIGKILL) {
+        Ok(()) => Ok(true),
+        Err(nix::Error::ESRCH) => Ok(false),
+        Err(source) => Err(Error::io("kill the links in", &layout.links(), source.into())),
+    }
 }
 
 /// Sends a signal to the process of a node. False if there is none.

@@ -19,13 +19,13 @@ use crate::process::Activity;
 const WATCH: Duration = Duration::from_secs(1);
 const FOLLOW: Duration = Duration::from_millis(100);
 
-fn table(header: &[&str]) -> Table {
+pub(super) fn table(header: &[&str]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_header(header);
     table
 }
 
-fn print_json(value: &Value) -> Result<(), Error> {
+pub(super) fn print_json(value: &Value) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::io("write", std::path::Path::new("stdout"), error.into()))?;
     println!("{text}");

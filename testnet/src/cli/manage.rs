@@ -84,6 +84,7 @@ pub(super) fn down(network: &mut Network) -> Result<(), Error> {
             _ => {}
         }
     }
+    network.stop_links()?;
     println!("{} nodes stopped", running.len());
     report_killed(&killed);
     Ok(())

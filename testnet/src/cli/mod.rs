@@ -1,7 +1,9 @@
 //! The `tagma-testnet` command line: what can be asked, and how errors are told.
 
+mod disk;
 mod look;
 mod manage;
+mod net;
 mod up;
 
 use std::ffi::OsString;
@@ -101,6 +103,10 @@ enum Command {
         #[arg(long, default_value = "10s", value_parser = duration)]
         patience: Duration,
     },
+    /// Take the room from a node's disk, or give it back
+    Disk(disk::DiskArgs),
+    /// Make links between nodes lose, delay, double or reorder packets, or carry nothing at all
+    Net(net::NetArgs),
     /// Tell a story step by step, ending in a verdict
     Demo(demo::DemoArgs),
     /// Kill the primary again and again under load, and see whether anything acknowledged is lost
@@ -109,6 +115,12 @@ enum Command {
     Sim(SimArguments),
     /// Measure
     Bench(bench::BenchArgs),
+    /// Carry the links between nodes: how the other commands start that
+    #[command(hide = true)]
+    Links {
+        #[arg(long)]
+        seed: u64,
+    },
     /// Become a node's process: how the other commands start nodes
     #[command(hide = true)]
     Hold {
@@ -130,7 +142,7 @@ struct Disturbance {
 
 /// How a person names a node.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum NodeName {
+pub(crate) enum NodeName {
     Number(u16),
     Primary,
 }
@@ -151,7 +163,7 @@ impl std::str::FromStr for NodeName {
 }
 
 /// "500ms", "10s" or "2m".
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no duration: expected for example 500ms, 10s or 2m");
     let split = text
         .find(|letter: char| !letter.is_ascii_digit())
@@ -215,6 +227,9 @@ fn run(cli: Cli) -> Result<(), Error> {
             look::print_check(&report, cli.output)?;
             report.into_result().map(drop)
         }
+        Command::Disk(args) => disk::run(&mut open()?, &args),
+        Command::Net(args) => net::run(&mut open()?, &args, cli.output),
+        Command::Links { seed } => block_on(crate::net::control::serve(&layout, seed)),
         Command::Demo(args) => demo::run(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Sim(args) => simulate(&args),

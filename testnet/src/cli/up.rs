@@ -76,6 +76,8 @@ pub(super) fn up(layout: Layout, args: &UpArgs) -> Result<(), Error> {
     };
     let (mut network, _lease) = prepare(layout, args, lifetime)?;
     network.refuse_running()?;
+    // Links that were left behind may be cut.
+    network.stop_links()?;
 
     block_on(async {
         let mut interrupts = Interrupts::listen()?;
@@ -91,6 +93,7 @@ pub(super) fn up(layout: Layout, args: &UpArgs) -> Result<(), Error> {
         }
         let nodes = network.nodes();
         report_killed(&network.stop(&nodes, GRACE)?);
+        network.stop_links()?;
         outcome
     })
 }

@@ -10,11 +10,13 @@
 )]
 
 mod crashes;
+mod disk;
 mod divergence;
 mod foreground;
 mod impostor;
 mod learner;
 mod liar;
+mod links;
 mod messages;
 mod refusal;
 mod rejoin;
