@@ -84,6 +84,7 @@ impl Admission {
                 ClientEvent::Disconnected { connection, reason } => {
                     tracing::debug!(client = %connection, reason, "client disconnected");
                     self.strikes.remove(&connection);
+                    self.clients.gone(connection);
                     taken.push(Taken::Input(CoreInput::ClientGone(client_id(connection)), None));
                 }
                 ClientEvent::Frame {
@@ -115,6 +116,11 @@ impl Admission {
         requests: &mut Vec<Request>,
     ) {
         match decode::<ClientRequest>(payload, MAX_CLIENT_FRAME) {
+            Ok(ClientRequest::Submit(request)) if self.clients.is_throttled(connection) => {
+                self.metrics.not_admitted("throttled");
+                let request = request.digest(&self.chain);
+                self.clients.respond(connection, ClientResponse::Busy { request });
+            }
             Ok(ClientRequest::Submit(request)) => {
                 taken.push(Taken::Submit(connection, request.digest(&self.chain), permit));
                 requests.push(request);

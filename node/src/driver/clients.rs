@@ -1,6 +1,7 @@
 //! Responses to clients.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use tagma_crypto::encode::encode;
@@ -8,17 +9,30 @@ use tagma_wire::client_protocol::ClientResponse;
 use tagma_wire::{ClientListener, ConnectionId};
 
 use super::interposer::Interposer;
+use super::throttle::Throttle;
 
 /// The way to all clients. Clones share it.
 #[derive(Clone)]
 pub(super) struct Clients {
-    pub(super) listener: Arc<ClientListener>,
-    pub(super) interposer: Option<Arc<dyn Interposer>>,
+    listener: Arc<ClientListener>,
+    interposer: Option<Arc<dyn Interposer>>,
+    throttle: Arc<Throttle<ConnectionId>>,
 }
 
 impl Clients {
+    pub(super) fn new(listener: Arc<ClientListener>, interposer: Option<Arc<dyn Interposer>>) -> Self {
+        Self {
+            listener,
+            interposer,
+            throttle: Arc::default(),
+        }
+    }
+
     /// Queues a response. A client that is gone or does not read loses it; it asks again.
     pub(super) fn respond(&self, to: ConnectionId, response: ClientResponse) {
+        if matches!(response, ClientResponse::Refused { .. }) {
+            self.throttle.refused(to, Instant::now());
+        }
         let response = match &self.interposer {
             None => response,
             Some(interposer) => match interposer.respond(to, response) {
@@ -29,6 +43,16 @@ impl Clients {
         if let Err(error) = self.listener.reply(to, Bytes::from(encode(&response))) {
             tracing::debug!(client = %to, %error, "a response was not sent");
         }
+    }
+
+    /// Whether a client has had so many requests refused lately that the next is not even looked at.
+    pub(super) fn is_throttled(&self, client: ConnectionId) -> bool {
+        self.throttle.is_exhausted(client, Instant::now())
+    }
+
+    /// A client's connection has ended.
+    pub(super) fn gone(&self, client: ConnectionId) {
+        self.throttle.forget(client);
     }
 
     /// Ends the connection of a client that does what no correct client does.

@@ -32,6 +32,7 @@ mod reader;
 mod setup;
 mod shared;
 mod sync;
+mod throttle;
 mod turn;
 mod verification;
 mod views;

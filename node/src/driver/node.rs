@@ -121,10 +121,7 @@ impl Node {
         if let Some(interposer) = &interposer {
             interposer.started(Wire(mesh.clone()));
         }
-        let answers = Clients {
-            listener: Arc::clone(&clients),
-            interposer,
-        };
+        let answers = Clients::new(Arc::clone(&clients), interposer);
         let (inbox, wakes) = mpsc::channel();
         let beside = Beside::start(BesideParts {
             store,
