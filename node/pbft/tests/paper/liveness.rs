@@ -137,7 +137,7 @@ fn served_late(cluster: &mut Cluster, view: u64, delay: Duration, rounds: u64) -
         }
         assert!(cluster.execute(1), "round {round}");
         let header = cluster.node(1).app.at_checkpoint(n(seq)).map(|app| app.header());
-        for sender in others.iter().filter(|_| seq % 4 == 0) {
+        for sender in others.iter().filter(|_| seq.is_multiple_of(4)) {
             let checkpoint = cluster.checkpoint(*sender, seq, header.unwrap());
             cluster.feed(1, *sender, checkpoint).unwrap();
         }
