@@ -17,8 +17,14 @@ impl Packet {
     /// Encodes a message.
     #[must_use]
     pub fn of(message: &Message) -> Arc<Self> {
-        let bytes = encode(message).into_boxed_slice();
+        Self::raw(encode(message))
+    }
+
+    /// Bytes that need not be a message.
+    #[must_use]
+    pub fn raw(bytes: Vec<u8>) -> Arc<Self> {
         let digest = Digest::of("tagma/sim-packet", &[&bytes]);
+        let bytes = bytes.into_boxed_slice();
         Arc::new(Self { bytes, digest })
     }
 

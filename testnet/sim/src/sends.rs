@@ -1,13 +1,16 @@
 //! Messages from replica to replica: as the core wants them sent, or as behaviours have them, onto the links and off them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tagma_pbft::{Message, Recipient, ReplicaId, Send};
+use tagma_wire::client_protocol::ClientResponse;
 
-use crate::byzantine::Forge;
+use crate::byzantine::{Behaviour, Forge, shown_to_core};
 use crate::check::{Checked, Violation};
 use crate::network::Fate;
 use crate::packet::Packet;
+use crate::rng::SimRng;
 use crate::time::{MILLI, SECOND};
 use crate::world::{Event, World};
 
@@ -66,22 +69,13 @@ impl World {
     /// Sends to one replica what the core wants to be sent, or what the host's behaviours make of it.
     pub(crate) fn transmit(&mut self, index: usize, to: ReplicaId, message: &Arc<Message>) {
         let mut messages = vec![Arc::clone(message)];
-        let mut behaviours = std::mem::take(&mut self.host_mut(index).behaviours);
-        let mut rng = self.rng.clone();
         let id = self.host_mut(index).id;
         let mut acted = Vec::new();
-        for behaviour in &mut behaviours {
-            let mut forge = Forge {
-                id,
-                key: self.chain.vote_key(id),
-                ring: &self.chain.ring,
-                parameters: &self.chain.parameters,
-                null: self.chain.null,
-                rng: &mut rng,
-            };
+        let mut rng = self.rng.clone();
+        self.each_behaviour(index, &mut rng, |behaviour, forge| {
             let mut instead: Vec<Arc<Message>> = Vec::with_capacity(messages.len());
             for message in &messages {
-                instead.extend(behaviour.send(&mut forge, to, message));
+                instead.extend(behaviour.send(forge, to, message));
             }
             let same = messages.len() == instead.len()
                 && messages.iter().zip(&instead).all(|(a, b)| Arc::ptr_eq(a, b));
@@ -89,14 +83,11 @@ impl World {
                 acted.push(behaviour.name());
             }
             messages = instead;
-        }
-        if !behaviours.is_empty() {
-            self.rng = rng;
-        }
+        });
+        self.rng = rng;
         for name in acted {
             self.count(name);
         }
-        self.host_mut(index).behaviours = behaviours;
         let honest = self.host_mut(index).is_honest();
         for message in messages {
             if !honest {
@@ -104,6 +95,52 @@ impl World {
             }
             self.put(index, to, &Packet::of(&message));
         }
+    }
+
+    /// What a client is told instead of `response`, by the host's behaviours.
+    pub(crate) fn lie(&mut self, index: usize, response: ClientResponse) -> Option<ClientResponse> {
+        let (mut told, mut acted) = (Some(response), Vec::new());
+        let mut rng = self.rng.clone();
+        self.each_behaviour(index, &mut rng, |behaviour, forge| {
+            let instead = told
+                .clone()
+                .and_then(|response| behaviour.respond(forge, response));
+            if instead != told {
+                acted.push(behaviour.name());
+            }
+            told = instead;
+        });
+        self.rng = rng;
+        for name in acted {
+            self.count(name);
+        }
+        told
+    }
+
+    /// Has each behaviour of a host act in turn, with what it works with.
+    fn each_behaviour(
+        &mut self,
+        index: usize,
+        rng: &mut SimRng,
+        mut act: impl FnMut(&mut dyn Behaviour, &mut Forge<'_>),
+    ) {
+        let host = self.host_mut(index);
+        let id = host.id;
+        let mut behaviours = std::mem::take(&mut host.behaviours);
+        for behaviour in &mut behaviours {
+            let mut forge = Forge {
+                id,
+                key: self.chain.vote_key(id),
+                ring: &self.chain.ring,
+                parameters: &self.chain.parameters,
+                request_timeout: self.chain.tuning.request_timeout,
+                now: Duration::from_nanos(self.now),
+                null: self.chain.null,
+                rng,
+            };
+            act(&mut **behaviour, &mut forge);
+        }
+        self.host_mut(index).behaviours = behaviours;
     }
 
     /// Puts a message on the links to all hosts of a replica.
@@ -145,67 +182,40 @@ impl World {
             return Some(packet);
         }
         let bytes = packet.bytes();
-        let Ok(mut message) = tagma_crypto::encode::decode::<Message>(bytes, bytes.len().max(1) * 4) else {
+        let Ok(message) = tagma_crypto::encode::decode::<Message>(bytes, bytes.len().max(1) * 4) else {
             return Some(packet);
         };
         let id = self.host_mut(index).id;
-        let mut behaviours = std::mem::take(&mut self.host_mut(index).behaviours);
         let mut rng = self.rng.clone();
-        for behaviour in &mut behaviours {
-            let mut forge = Forge {
-                id,
-                key: self.chain.vote_key(id),
-                ring: &self.chain.ring,
-                parameters: &self.chain.parameters,
-                null: self.chain.null,
-                rng: &mut rng,
-            };
-            behaviour.observe(&mut forge, &message);
+        self.each_behaviour(index, &mut rng, |behaviour, forge| {
+            behaviour.observe(forge, &message);
+        });
+        self.rng = rng;
+        match shown_to_core(&self.chain.ring, id, message)? {
+            shown @ Message::Status(_) => Some(Packet::of(&shown)),
+            // Only a STATUS is ever changed.
+            _ => Some(packet),
         }
-        if !behaviours.is_empty() {
-            self.rng = rng;
-        }
-        self.host_mut(index).behaviours = behaviours;
-        let own = match &mut message {
-            Message::PrePrepare { vote, .. } | Message::Vote(vote) => vote.sender == id,
-            Message::ViewChange(change) => change.sender == id,
-            Message::NewView(new) => self.chain.ring.quorum.primary(new.view) == id,
-            Message::Status(status) => {
-                if status.yours.is_some() {
-                    status.yours = Some(Box::default());
-                    return Some(Packet::of(&message));
-                }
-                false
-            }
-            _ => false,
-        };
-        (!own).then_some(packet)
     }
 
     /// A behaviour acts of itself.
     pub(crate) fn tick(&mut self, index: usize) {
         let id = self.host_mut(index).id;
         if self.host_mut(index).process.is_some() {
-            let mut behaviours = std::mem::take(&mut self.host_mut(index).behaviours);
             let mut rng = self.rng.fork();
-            let mut made = Vec::new();
-            for behaviour in &mut behaviours {
-                let mut forge = Forge {
-                    id,
-                    key: self.chain.vote_key(id),
-                    ring: &self.chain.ring,
-                    parameters: &self.chain.parameters,
-                    null: self.chain.null,
-                    rng: &mut rng,
-                };
-                let messages = behaviour.tick(&mut forge);
+            let (mut made, mut noise) = (Vec::new(), Vec::new());
+            self.each_behaviour(index, &mut rng, |behaviour, forge| {
+                let messages = behaviour.tick(forge);
                 made.extend(messages.into_iter().map(|message| (behaviour.name(), message)));
-            }
-            self.host_mut(index).behaviours = behaviours;
+                noise.extend(behaviour.noise(forge));
+            });
             for (name, (to, message)) in made {
                 self.count(name);
                 self.checks.said(id, &message);
                 self.put(index, to, &Packet::of(&message));
+            }
+            for (to, bytes) in noise {
+                self.put(index, to, &Packet::raw(bytes));
             }
         }
         self.schedule(200 * MILLI, Event::Tick(index));

@@ -9,6 +9,9 @@ use crate::world::{Event, World};
 
 impl World {
     pub(crate) fn respond(&mut self, index: usize, client: ClientId, response: ClientResponse) {
+        let Some(response) = self.lie(index, response) else {
+            return;
+        };
         let weather = self.network.weather();
         if self.rng.permille(weather.loss_permille) {
             self.count("reply lost");

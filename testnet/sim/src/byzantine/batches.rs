@@ -4,8 +4,7 @@
 use std::sync::Arc;
 
 use tagma_crypto::{Request, Signature};
-use tagma_pbft::message::Phase;
-use tagma_pbft::{Body, Message, ReplicaId};
+use tagma_pbft::{Message, ReplicaId};
 
 use super::{Behaviour, Forge, unchanged};
 
@@ -18,14 +17,10 @@ impl Behaviour for BadBatches {
     }
 
     fn send(&mut self, forge: &mut Forge<'_>, _to: ReplicaId, message: &Arc<Message>) -> Vec<Arc<Message>> {
-        let Message::PrePrepare {
-            vote,
-            batch: Some(batch),
-        } = &**message
-        else {
+        let Some((vote, batch)) = forge.own_proposal(message) else {
             return unchanged(message);
         };
-        if vote.sender != forge.id || batch.requests.is_empty() || forge.rng.permille(600) {
+        if batch.requests.is_empty() || forge.rng.permille(600) {
             return unchanged(message);
         }
         let mut requests = batch.requests.clone().into_vec();
@@ -59,11 +54,6 @@ impl Behaviour for BadBatches {
             bad.time_ms = 0;
             bad.requests = Vec::new().into();
         }
-        let digest = Body::new(&forge.ring.chain, bad.clone()).digest();
-        let vote = forge.vote(Phase::PrePrepare, vote.view, vote.seq, digest);
-        vec![Arc::new(Message::PrePrepare {
-            vote,
-            batch: Some(bad),
-        })]
+        vec![Arc::new(forge.proposal(vote, bad))]
     }
 }

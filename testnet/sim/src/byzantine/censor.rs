@@ -7,11 +7,20 @@ use std::sync::Arc;
 use tagma_crypto::encode::decode;
 use tagma_crypto::{PublicKey, Request};
 use tagma_ledger::Transaction;
-use tagma_pbft::message::Phase;
-use tagma_pbft::{Batch, Body, Message, ReplicaId, SeqNum, View};
+use tagma_pbft::{Batch, Message, ReplicaId, SeqNum, View};
 
+use super::about::{About, SAFE};
 use super::{Behaviour, Forge, unchanged};
 use crate::chain::account_key;
+
+/// How people choose it.
+pub(super) const ABOUT: About = About {
+    name: "censor",
+    does: "as a primary leaves out the requests of one account and serves all others; chosen as censor:ACCOUNT",
+    safety: SAFE,
+    liveness: "the account's oldest request runs into the timer of the backups, who replace the primary",
+    caught: "nobody: a primary may have missed a request",
+};
 
 /// Most proposals remembered.
 const MAX_KEPT: usize = 1000;
@@ -27,8 +36,14 @@ pub(super) struct Censor {
 
 impl Default for Censor {
     fn default() -> Self {
+        Self::new(account_key(0).public())
+    }
+}
+
+impl Censor {
+    pub(super) fn new(victim: PublicKey) -> Self {
         Self {
-            victim: account_key(0).public(),
+            victim,
             old: None,
             instead: BTreeMap::new(),
         }
@@ -63,14 +78,10 @@ impl Behaviour for Censor {
     }
 
     fn send(&mut self, forge: &mut Forge<'_>, _to: ReplicaId, message: &Arc<Message>) -> Vec<Arc<Message>> {
-        let Message::PrePrepare {
-            vote,
-            batch: Some(batch),
-        } = &**message
-        else {
+        let Some((vote, batch)) = forge.own_proposal(message) else {
             return unchanged(message);
         };
-        if vote.sender != forge.id || batch.requests.is_empty() {
+        if batch.requests.is_empty() {
             return unchanged(message);
         }
         let key = (vote.view, vote.seq);
@@ -85,11 +96,6 @@ impl Behaviour for Censor {
         let Some(Some(censored)) = self.instead.get(&key).cloned() else {
             return unchanged(message);
         };
-        let digest = Body::new(&forge.ring.chain, censored.clone()).digest();
-        let vote = forge.vote(Phase::PrePrepare, vote.view, vote.seq, digest);
-        vec![Arc::new(Message::PrePrepare {
-            vote,
-            batch: Some(censored),
-        })]
+        vec![Arc::new(forge.proposal(vote, censored))]
     }
 }

@@ -8,7 +8,17 @@ use tagma_pbft::certificate::{Endorsement, PreparedCertificate, StableCertificat
 use tagma_pbft::message::{Phase, ViewChange, Vote};
 use tagma_pbft::{Message, ReplicaId, View};
 
+use super::about::{About, SAFE};
 use super::{Behaviour, Forge, unchanged};
+
+/// How people choose it.
+pub(super) const ABOUT: About = About {
+    name: "forged-certificate",
+    does: "sends VIEW-CHANGEs that hide what it prepared, or hold certificates that nobody signed",
+    safety: SAFE,
+    liveness: "its VIEW-CHANGE is void, and the others' suffice",
+    caught: "nobody: a message that does not verify proves nothing",
+};
 
 #[derive(Debug, Default)]
 pub(super) struct ForgedCertificates {

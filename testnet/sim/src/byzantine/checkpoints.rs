@@ -6,7 +6,17 @@ use std::sync::Arc;
 use tagma_pbft::message::Checkpoint;
 use tagma_pbft::{Message, ReplicaId, SeqNum};
 
+use super::about::{About, SAFE};
 use super::{Behaviour, Forge};
+
+/// How people choose it.
+pub(super) const ABOUT: About = About {
+    name: "bad-checkpoint",
+    does: "sends CHECKPOINTs with invented state, and for heights that nobody has reached",
+    safety: SAFE,
+    liveness: "checkpoints become stable by the votes of the others",
+    caught: "nobody: a differing CHECKPOINT alone accuses nobody",
+};
 
 /// Most lies remembered.
 const MAX_TOLD: usize = 100;

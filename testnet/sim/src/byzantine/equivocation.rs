@@ -1,31 +1,47 @@
 //! As a primary proposes one batch to one half of the others and another to the other half (PS1), and votes for whichever it
-//! told to whom.
+//! told to whom. Where nothing comes of that for half of the others' patience, it tries each half with the other's batch.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tagma_crypto::Digest;
-use tagma_pbft::message::Phase;
-use tagma_pbft::{Batch, Body, Message, ReplicaId, SeqNum, View};
+use tagma_pbft::{Body, Message, ReplicaId, SeqNum, View};
 
+use super::about::{About, SAFE};
 use super::{Behaviour, Forge, unchanged};
+
+/// How people choose it.
+pub(super) const ABOUT: About = About {
+    name: "equivocating-primary",
+    does: "as a primary assigns one batch to a sequence number towards half of the others, and another batch towards the rest",
+    safety: SAFE,
+    liveness: "neither batch gets a quorum, and the primary is replaced when its two proposals meet",
+    caught: "itself, by two PRE-PREPAREs for one sequence number that it signed",
+};
+
+/// Most proposals remembered: more than are ever in flight.
+const MAX_KEPT: usize = 1024;
+
+#[derive(Debug)]
+struct Told {
+    first: Arc<Message>,
+    second: Arc<Message>,
+    /// What the second one is of.
+    digest: Digest,
+    /// When each half is tried with the other's batch; none once it was.
+    crossed_at: Option<Duration>,
+}
 
 #[derive(Debug, Default)]
 pub(super) struct Equivocation {
-    /// The second digest for each (v, n) it proposed.
-    second: BTreeMap<(View, SeqNum), (Digest, Batch)>,
+    /// What it told of each (v, n) it proposed.
+    told: BTreeMap<(View, SeqNum), Told>,
 }
 
-impl Equivocation {
-    fn second(&mut self, forge: &Forge<'_>, view: View, seq: SeqNum, batch: &Batch) -> (Digest, Batch) {
-        let made = self.second.entry((view, seq)).or_insert_with(|| {
-            let mut other = batch.clone();
-            // The same requests at another time are another batch.
-            other.time_ms = other.time_ms.saturating_add(1);
-            (Body::new(&forge.ring.chain, other.clone()).digest(), other)
-        });
-        made.clone()
-    }
+/// Who hears of the second batch.
+fn hears_second(id: ReplicaId) -> bool {
+    !id.get().is_multiple_of(2)
 }
 
 impl Behaviour for Equivocation {
@@ -34,34 +50,64 @@ impl Behaviour for Equivocation {
     }
 
     fn send(&mut self, forge: &mut Forge<'_>, to: ReplicaId, message: &Arc<Message>) -> Vec<Arc<Message>> {
-        if to.get().is_multiple_of(2) {
-            return unchanged(message);
+        if let Some((vote, batch)) = forge.own_proposal(message)
+            && batch.time_ms > 0
+        {
+            let told = self.told.entry((vote.view, vote.seq)).or_insert_with(|| {
+                let mut other = batch.clone();
+                // The same requests at another time are another batch.
+                other.time_ms = other.time_ms.saturating_add(1);
+                Told {
+                    first: Arc::clone(message),
+                    digest: Body::new(&forge.ring.chain, other.clone()).digest(),
+                    second: Arc::new(forge.proposal(vote, other)),
+                    crossed_at: Some(forge.now + forge.request_timeout / 2),
+                }
+            });
+            if !hears_second(to) {
+                return unchanged(message);
+            }
+            let mut messages = vec![Arc::clone(&told.second)];
+            if forge.rng.permille(100) {
+                messages.push(Arc::clone(message));
+            }
+            if self.told.len() > MAX_KEPT {
+                self.told.pop_first();
+            }
+            return messages;
         }
         match &**message {
-            Message::PrePrepare {
-                vote,
-                batch: Some(batch),
-            } if vote.sender == forge.id && batch.time_ms > 0 => {
-                let (digest, batch) = self.second(forge, vote.view, vote.seq, batch);
-                let vote = forge.vote(Phase::PrePrepare, vote.view, vote.seq, digest);
-                let mut messages = vec![Arc::new(Message::PrePrepare {
-                    vote,
-                    batch: Some(batch),
-                })];
-                if forge.rng.permille(100) {
-                    messages.push(Arc::clone(message));
+            Message::Vote(vote) if vote.sender == forge.id && hears_second(to) => {
+                match self.told.get(&(vote.view, vote.seq)) {
+                    Some(told) => vec![Arc::new(Message::Vote(forge.vote(
+                        vote.phase,
+                        vote.view,
+                        vote.seq,
+                        told.digest,
+                    )))],
+                    None => unchanged(message),
                 }
-                messages
             }
-            Message::Vote(vote) if vote.sender == forge.id => match self.second.get(&(vote.view, vote.seq)) {
-                Some((digest, _)) => {
-                    vec![Arc::new(Message::Vote(
-                        forge.vote(vote.phase, vote.view, vote.seq, *digest),
-                    ))]
-                }
-                None => unchanged(message),
-            },
             _ => unchanged(message),
         }
+    }
+
+    fn tick(&mut self, forge: &mut Forge<'_>) -> Vec<(ReplicaId, Message)> {
+        let mut sent = Vec::new();
+        for told in self.told.values_mut() {
+            if told.crossed_at.is_none_or(|at| at > forge.now) {
+                continue;
+            }
+            told.crossed_at = None;
+            for to in forge.others() {
+                let other = if hears_second(to) {
+                    &told.first
+                } else {
+                    &told.second
+                };
+                sent.push((to, (**other).clone()));
+            }
+        }
+        sent
     }
 }

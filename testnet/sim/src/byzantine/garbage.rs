@@ -1,11 +1,21 @@
-//! Messages whose bytes are turned around where they still decode (BB2, BB3), and questions without an end.
+//! Messages whose bytes are turned around (BB2, BB3), bytes that never were a message, and questions without an end.
 
 use std::sync::Arc;
 
 use tagma_crypto::encode::{decode, encode};
 use tagma_pbft::{Message, ReplicaId, SeqNum};
 
+use super::about::{About, SAFE};
 use super::{Behaviour, Forge, unchanged};
+
+/// How people choose it.
+pub(super) const ABOUT: About = About {
+    name: "garbage",
+    does: "sends bytes that are no messages, messages with flipped bits, and questions without an end",
+    safety: SAFE,
+    liveness: "its connections are closed, and the others go on",
+    caught: "nobody: bytes without a signature prove nothing",
+};
 
 #[derive(Debug)]
 pub(super) struct Garbage;
@@ -56,5 +66,16 @@ impl Behaviour for Garbage {
             .into_iter()
             .map(|to| (to, question.clone()))
             .collect()
+    }
+
+    fn noise(&mut self, forge: &mut Forge<'_>) -> Vec<(ReplicaId, Vec<u8>)> {
+        // Each closes the connection it comes by; in between the rest is to be heard.
+        if !forge.rng.permille(100) {
+            return Vec::new();
+        }
+        let words = forge.rng.between(1, 200);
+        let bytes: Vec<u8> = (0..words).flat_map(|_| forge.rng.bits().to_le_bytes()).collect();
+        let others = forge.others();
+        others.into_iter().map(|to| (to, bytes.clone())).collect()
     }
 }

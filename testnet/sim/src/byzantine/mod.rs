@@ -1,6 +1,8 @@
 //! Misbehaviour, one small file a behaviour. A behaviour wraps an honest core: it sees every message that core sends, and says
 //! what is sent instead, signed with the replica's own key. No behaviour can sign for anybody else.
 
+mod about;
+mod bad_signatures;
 mod batches;
 mod censor;
 mod certificates;
@@ -8,11 +10,16 @@ mod checkpoints;
 mod echo;
 mod equivocation;
 mod garbage;
+mod impersonate;
 mod new_views;
+mod oversized;
 mod repeats;
+mod replay;
+mod replies;
 mod resigns;
 mod selective;
 mod silent;
+mod slow;
 mod spam;
 mod split_view_changes;
 mod state;
@@ -20,10 +27,13 @@ mod votes;
 mod withhold;
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use tagma_crypto::{Digest, SecretKey};
-use tagma_pbft::message::{NewView, Phase, Vote};
-use tagma_pbft::{KeyRing, Message, Parameters, ReplicaId, SeqNum, View};
+pub use about::{About, SAFE};
+use tagma_crypto::{Digest, PublicKey, SecretKey};
+use tagma_pbft::message::{HighestSigned, NewView, Phase, Vote};
+use tagma_pbft::{Batch, Body, KeyRing, Message, Parameters, ReplicaId, SeqNum, View};
+use tagma_wire::client_protocol::ClientResponse;
 
 use crate::rng::SimRng;
 
@@ -37,6 +47,10 @@ pub struct Forge<'a> {
     pub ring: &'a KeyRing,
     /// The protocol's parameters.
     pub parameters: &'a Parameters,
+    /// T: how long the others wait for a pending request.
+    pub request_timeout: Duration,
+    /// The time since something that stays the same.
+    pub now: Duration,
     /// The digest of the null batch.
     pub null: Digest,
     /// Chance.
@@ -47,6 +61,26 @@ impl Forge<'_> {
     /// A vote signed with the own key.
     pub fn vote(&self, phase: Phase, view: View, seq: SeqNum, digest: Digest) -> Vote {
         Vote::sign(phase, view, seq, digest, self.id, &self.ring.chain, self.key)
+    }
+
+    /// The vote and the batch of a message, if it is this replica's own proposal with its batch.
+    pub fn own_proposal<'m>(&self, message: &'m Message) -> Option<(&'m Vote, &'m Batch)> {
+        match message {
+            Message::PrePrepare {
+                vote,
+                batch: Some(batch),
+            } if vote.sender == self.id => Some((vote, batch)),
+            _ => None,
+        }
+    }
+
+    /// The own proposal of `batch` for the view and sequence number of `place`.
+    pub fn proposal(&self, place: &Vote, batch: Batch) -> Message {
+        let body = Body::new(&self.ring.chain, batch);
+        Message::PrePrepare {
+            vote: self.vote(Phase::PrePrepare, place.view, place.seq, body.digest()),
+            batch: Some(body.batch().clone()),
+        }
     }
 
     /// Signs a NEW-VIEW again, whatever it holds now.
@@ -69,7 +103,7 @@ impl Forge<'_> {
 }
 
 /// One way to misbehave.
-pub trait Behaviour: std::fmt::Debug {
+pub trait Behaviour: std::fmt::Debug + Send {
     /// The name in reports.
     fn name(&self) -> &'static str;
 
@@ -83,6 +117,65 @@ pub trait Behaviour: std::fmt::Debug {
     fn tick(&mut self, _forge: &mut Forge<'_>) -> Vec<(ReplicaId, Message)> {
         Vec::new()
     }
+
+    /// Bytes that are sent without any cause, as often as [`Behaviour::tick`] is asked, and need not be a message.
+    fn noise(&mut self, _forge: &mut Forge<'_>) -> Vec<(ReplicaId, Vec<u8>)> {
+        Vec::new()
+    }
+
+    /// What a client is told instead of `response`; none tells it nothing.
+    fn respond(&mut self, _forge: &mut Forge<'_>, response: ClientResponse) -> Option<ClientResponse> {
+        Some(response)
+    }
+}
+
+/// What an honest core is shown of a message that comes to a replica with key `id`, whose behaviours said what the core does
+/// not know of: its own words, and what others have seen of them, are kept from it. It would stop over words it did not choose, as
+/// it must when somebody else has its key.
+#[must_use]
+pub fn shown_to_core(ring: &KeyRing, id: ReplicaId, mut message: Message) -> Option<Message> {
+    let own = match &mut message {
+        Message::PrePrepare { vote, .. } | Message::Vote(vote) => vote.sender == id,
+        Message::ViewChange(change) => change.sender == id,
+        Message::NewView(new) => ring.quorum.primary(new.view) == id,
+        Message::Status(status) => {
+            if let Some(seen) = &mut status.yours {
+                **seen = HighestSigned::default();
+            }
+            false
+        }
+        _ => false,
+    };
+    (!own).then_some(message)
+}
+
+/// The behaviours of this crate that people choose by name, but for the censor, which needs a victim.
+pub const NAMED: [(About, Kind); 16] = [
+    (silent::ABOUT, Kind::Silent),
+    (equivocation::ABOUT, Kind::Equivocation),
+    (selective::ABOUT, Kind::Selective),
+    (slow::ABOUT, Kind::SlowPrimary),
+    (replies::ABOUT, Kind::WrongReplies),
+    (bad_signatures::ABOUT, Kind::BadSignatures),
+    (impersonate::ABOUT, Kind::Impersonation),
+    (replay::ABOUT, Kind::ReplayOld),
+    (withhold::ABOUT, Kind::WithholdCommits),
+    (spam::ABOUT, Kind::ViewChangeSpam),
+    (new_views::ABOUT, Kind::FakeNewViews),
+    (certificates::ABOUT, Kind::ForgedCertificates),
+    (checkpoints::ABOUT, Kind::BadCheckpoints),
+    (state::ABOUT, Kind::WrongAnswers),
+    (oversized::ABOUT, Kind::OversizedBatches),
+    (garbage::ABOUT, Kind::Garbage),
+];
+
+/// How people choose the censor.
+pub const CENSOR: About = censor::ABOUT;
+
+/// A primary that leaves out the requests of `victim`.
+#[must_use]
+pub fn censor(victim: PublicKey) -> Box<dyn Behaviour> {
+    Box::new(censor::Censor::new(victim))
 }
 
 /// The message as it is.
@@ -150,6 +243,18 @@ kinds! {
     Echo => echo::Echo::default(),
     /// Others' proposals with a client's signature spoiled.
     SpoiledSignatures => resigns::SpoiledSignatures::default(),
+    /// As a primary holds every proposal back for as long as nobody's timer expires.
+    SlowPrimary => slow::SlowPrimary::default(),
+    /// Invented outcomes for clients.
+    WrongReplies => replies::WrongReplies,
+    /// Signatures that do not verify.
+    BadSignatures => bad_signatures::BadSignatures,
+    /// Votes in the name of others.
+    Impersonation => impersonate::Impersonation,
+    /// What was said long ago, by itself and by others.
+    ReplayOld => replay::ReplayOld::default(),
+    /// Batches with more requests than the cap allows.
+    OversizedBatches => oversized::OversizedBatches,
     /// Messages turned into garbage.
     Garbage => garbage::Garbage,
 }

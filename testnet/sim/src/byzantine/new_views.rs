@@ -6,7 +6,17 @@ use std::sync::Arc;
 use tagma_pbft::message::{NewView, Phase, Reproposal};
 use tagma_pbft::{Message, ReplicaId, SeqNum, View};
 
+use super::about::{About, SAFE};
 use super::{Behaviour, Forge, unchanged};
+
+/// How people choose it.
+pub(super) const ABOUT: About = About {
+    name: "fake-new-view",
+    does: "as a new primary sends NEW-VIEWs that leave out, swap or add batches, or do not follow from the VIEW-CHANGEs in them",
+    safety: SAFE,
+    liveness: "the others move on to the next view",
+    caught: "itself, by the NEW-VIEW that it signed",
+};
 
 #[derive(Debug, Default)]
 pub(super) struct FakeNewViews {

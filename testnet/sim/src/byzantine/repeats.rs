@@ -4,8 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use tagma_pbft::message::Phase;
-use tagma_pbft::{Batch, Body, Message, ReplicaId, SeqNum, View};
+use tagma_pbft::{Batch, Message, ReplicaId, SeqNum, View};
 
 use super::{Behaviour, Forge, unchanged};
 
@@ -25,14 +24,10 @@ impl Behaviour for Repeats {
     }
 
     fn send(&mut self, forge: &mut Forge<'_>, _to: ReplicaId, message: &Arc<Message>) -> Vec<Arc<Message>> {
-        let Message::PrePrepare {
-            vote,
-            batch: Some(batch),
-        } = &**message
-        else {
+        let Some((vote, batch)) = forge.own_proposal(message) else {
             return unchanged(message);
         };
-        if vote.sender != forge.id || batch.time_ms == 0 {
+        if batch.time_ms == 0 {
             return unchanged(message);
         }
         let instead = self.instead.entry((vote.view, vote.seq)).or_insert_with(|| {
@@ -48,10 +43,6 @@ impl Behaviour for Repeats {
         let Some(batch) = instead else {
             return unchanged(message);
         };
-        let digest = Body::new(&forge.ring.chain, batch.clone()).digest();
-        vec![Arc::new(Message::PrePrepare {
-            vote: forge.vote(Phase::PrePrepare, vote.view, vote.seq, digest),
-            batch: Some(batch.clone()),
-        })]
+        vec![Arc::new(forge.proposal(vote, batch.clone()))]
     }
 }

@@ -5,7 +5,17 @@ use std::sync::Arc;
 
 use tagma_pbft::{Message, ReplicaId};
 
+use super::about::{About, SAFE};
 use super::{Behaviour, Forge, unchanged};
+
+/// How people choose it.
+pub(super) const ABOUT: About = About {
+    name: "selective-send",
+    does: "sends proposals, votes and NEW-VIEWs to some replicas only, which change from time to time",
+    safety: SAFE,
+    liveness: "the others fetch what they are not sent; as a primary it may be replaced",
+    caught: "nobody: a message that did not come may have been lost",
+};
 
 #[derive(Debug, Default)]
 pub(super) struct Selective {

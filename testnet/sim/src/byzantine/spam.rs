@@ -5,7 +5,17 @@ use std::sync::Arc;
 use tagma_pbft::message::ViewChange;
 use tagma_pbft::{Message, ReplicaId, View};
 
+use super::about::{About, SAFE};
 use super::{Behaviour, Forge, unchanged};
+
+/// How people choose it.
+pub(super) const ABOUT: About = About {
+    name: "view-change-spam",
+    does: "sends VIEW-CHANGEs for the next view, for far views and for the last view there is, without a reason",
+    safety: SAFE,
+    liveness: "no view changes: up to f VIEW-CHANGEs move nobody",
+    caught: "itself, where it signs two different ones for a view",
+};
 
 #[derive(Debug)]
 pub(super) struct Spam;

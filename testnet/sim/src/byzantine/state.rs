@@ -5,7 +5,17 @@ use std::sync::Arc;
 
 use tagma_pbft::{Message, ReplicaId};
 
+use super::about::{About, SAFE};
 use super::{Behaviour, Forge, unchanged};
+
+/// How people choose it.
+pub(super) const ABOUT: About = About {
+    name: "corrupt-state-transfer",
+    does: "answers replicas that are behind with spoiled parts of the state, spoiled blocks and spoiled batches",
+    safety: SAFE,
+    liveness: "every part is checked before it is used, and asked of somebody else",
+    caught: "nobody by evidence; who receives a spoiled part names its source in its log",
+};
 
 /// Questions for the header or the summaries take no more bytes than this; those for a part of a bucket do.
 const SHORT: usize = 8;

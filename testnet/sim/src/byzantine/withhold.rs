@@ -5,7 +5,17 @@ use std::sync::Arc;
 use tagma_pbft::message::Phase;
 use tagma_pbft::{Message, ReplicaId};
 
+use super::about::{About, SAFE};
 use super::{Behaviour, Forge, unchanged};
+
+/// How people choose it.
+pub(super) const ABOUT: About = About {
+    name: "withhold-commit",
+    does: "prepares batches and never sends a COMMIT",
+    safety: SAFE,
+    liveness: "nothing slows down: a quorum of COMMITs comes from the others",
+    caught: "nobody: a message that did not come may have been lost",
+};
 
 #[derive(Debug)]
 pub(super) enum Withhold {
