@@ -5,7 +5,7 @@ use std::fmt::Write;
 use tagma_crypto::encode::{Decode, MAX_INPUT, decode};
 use tagma_ledger::store::{Store, Table};
 use tagma_pbft::evidence::Evidence;
-use tagma_pbft::record;
+use tagma_pbft::{ReplicaId, record};
 
 use super::offline::Offline;
 use super::{HomeArgs, print};
@@ -87,7 +87,22 @@ fn vote(home: &HomeArgs) -> Result<(), Failure> {
     print(&text)
 }
 
-fn evidence(home: &HomeArgs) -> Result<(), Failure> {
+/// A provable fault in a replica's store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RecordedFault {
+    /// Whom it accuses.
+    pub culprit: ReplicaId,
+    /// The kind of fault, as in `conflicting_pre_prepares`.
+    pub name: &'static str,
+    /// Whether it convinces somebody who trusts nothing but genesis.
+    pub proved: bool,
+}
+
+/// The faults that the replica of a home recorded, each checked again. It must not be running.
+///
+/// # Errors
+/// If the data is in use or damaged.
+pub fn recorded_faults(home: &HomeArgs) -> Result<Vec<RecordedFault>, Failure> {
     let data = Offline::open(home)?;
     let ring = key_ring(&data.genesis).map_err(Failure::with(Exit::Config))?;
     let parameters = protocol_parameters(&data.genesis);
@@ -98,15 +113,23 @@ fn evidence(home: &HomeArgs) -> Result<(), Failure> {
         .store
         .range(table, &[], None, usize::MAX, false)
         .map_err(store_failure)?;
-    let mut text = String::new();
+    let mut faults = Vec::new();
     for (key, value) in pairs {
         let evidence: Evidence = read(table, &key, &value)?;
-        let proof = if evidence.proves(&ring, &parameters, &rules) {
-            "proved"
-        } else {
-            "NOT PROVED"
-        };
-        let line = writeln!(text, "{}  {}  {proof}", evidence.culprit(&ring), evidence.name());
+        faults.push(RecordedFault {
+            culprit: evidence.culprit(&ring),
+            name: evidence.name(),
+            proved: evidence.proves(&ring, &parameters, &rules),
+        });
+    }
+    Ok(faults)
+}
+
+fn evidence(home: &HomeArgs) -> Result<(), Failure> {
+    let mut text = String::new();
+    for fault in recorded_faults(home)? {
+        let proof = if fault.proved { "proved" } else { "NOT PROVED" };
+        let line = writeln!(text, "{}  {}  {proof}", fault.culprit, fault.name);
         assert!(line.is_ok(), "writing into a string cannot fail");
     }
     if text.is_empty() {

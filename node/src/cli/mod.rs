@@ -9,6 +9,7 @@ mod start;
 mod status;
 mod verify;
 
+pub use inspect::{RecordedFault, recorded_faults};
 pub use start::start_behind;
 
 use std::path::PathBuf;
@@ -73,6 +74,14 @@ pub struct HomeArgs {
 }
 
 impl HomeArgs {
+    /// A home with no settings but its own.
+    pub fn of(home: impl Into<PathBuf>) -> Self {
+        Self {
+            home: home.into(),
+            set: Vec::new(),
+        }
+    }
+
     fn home(&self) -> Home {
         Home::new(&self.home)
     }
@@ -140,7 +149,7 @@ pub fn abort_on_panic() {
 }
 
 /// Tells on stderr why a command failed, if it did, and gives the code to end with.
-pub fn conclude(done: Result<(), Failure>) -> Exit {
+fn conclude(done: Result<(), Failure>) -> Exit {
     match done {
         Ok(()) => Exit::Ok,
         Err(failure) => {
