@@ -111,6 +111,9 @@ pub enum Error {
         /// The operating system's error.
         source: nix::Error,
     },
+    /// A replica that runs in this process failed.
+    #[error(transparent)]
+    Replica(#[from] tagma_node::exit::Failure),
     /// A replica did not answer a question, or not to the point.
     #[error("n{node} does not answer: {reason}")]
     NoAnswer {
@@ -170,6 +173,7 @@ impl Error {
             Self::Genesis(_) | Self::Key(_) | Self::PortsTaken { .. } | Self::NoFreePorts { .. } => 3,
             Self::NoAnswer { .. } => 4,
             Self::Client { code, .. } => *code,
+            Self::Replica(failure) => failure.exit as u8,
             Self::Degraded(_) | Self::NotVoting { .. } => 8,
             Self::Verdict(_) => 9,
             Self::Interrupted { signal } => 128_u8.saturating_add(*signal),
@@ -187,6 +191,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Usage { hint, .. } => Some(hint.clone()),
+            Self::Replica(failure) => failure.hint.clone(),
             Self::NoNetwork { path } => Some(format!("tagma-testnet up --dir {}", path.display())),
             Self::Running { path, .. } => Some(format!(
                 "look with `tagma-testnet ps --dir {0}`, stop it with `tagma-testnet down --dir {0}`",

@@ -11,6 +11,7 @@
 //! - [`check`]: whether all of them hold the same chain and the same money.
 //! - [`payments`]: transfers between the accounts of a network, through the client library.
 //! - [`load`]: transfers without end, and what was acknowledged of them.
+//! - [`byzantine`]: replicas that lie, made of real ones.
 //! - [`torture`]: the primary killed again and again under load.
 //! - [`demo`]: stories told step by step, with a verdict. [`bench`](mod@bench): measurements.
 //! - [`cli`]: the `tagma-testnet` command.
@@ -18,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod bench;
+pub mod byzantine;
 pub mod check;
 pub mod cli;
 pub mod demo;

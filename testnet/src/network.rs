@@ -439,8 +439,13 @@ impl Network {
 
     /// What every replica says of itself; one that does not answer has its error in the list.
     pub async fn statuses(&self, observer: &Observer) -> Statuses {
+        self.statuses_of(observer, &self.nodes()).await
+    }
+
+    /// As [`Network::statuses`], of some replicas only.
+    pub async fn statuses_of(&self, observer: &Observer, nodes: &[u16]) -> Statuses {
         let mut statuses = Vec::new();
-        for node in self.nodes() {
+        for node in nodes.iter().copied() {
             let silence = match process::activity(&self.layout, node) {
                 Activity::Running { .. } => None,
                 Activity::Paused { .. } => Some("paused"),

@@ -15,10 +15,15 @@ use std::process::{Child, Command, Stdio};
 
 use nix::sys::signal::{self, Signal};
 use nix::unistd::Pid;
+use tagma_node::home::Home;
 
+use crate::byzantine::traitor;
 use crate::disk;
 use crate::error::Error;
 use crate::layout::Layout;
+
+/// The command of `tagma-testnet` that runs a node that can lie.
+const TRAITOR: &str = "traitor";
 
 /// The programs that a network is made of.
 #[derive(Clone, Debug)]
@@ -185,7 +190,19 @@ fn serves(pid: i32, directory: &Path) -> bool {
             .any(|argument| argument == directory.as_os_str().as_encoded_bytes())
 }
 
-/// Starts the process of a node. It has not done anything yet when this returns.
+/// Whether the process of a node is one that can lie.
+#[must_use]
+pub fn is_traitor(layout: &Layout, node: u16) -> bool {
+    let Some(pid) = activity(layout, node).pid() else {
+        return false;
+    };
+    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.split(|byte| *byte == 0)
+        .any(|argument| argument == TRAITOR.as_bytes())
+}
+
+/// Starts the process of a node: `tagma-node start`, or one that can lie if the node is ordered to. It has not done anything yet
+/// when this returns.
 ///
 /// # Errors
 /// If it runs already, or cannot be started or recorded; nothing is left running then.
@@ -201,7 +218,12 @@ pub fn spawn(programs: &Programs, layout: &Layout, node: u16, lifetime: Lifetime
     let run = layout.run(node);
     fs::create_dir_all(&run).map_err(|source| Error::io("create", &run, source))?;
     let mut held = hold_command(programs, lifetime);
-    held.arg(&programs.node).arg("start").arg("--home").arg(home);
+    if traitor::order_file(&Home::new(layout.home(node))).exists() {
+        held.arg(&programs.testnet).arg(TRAITOR);
+    } else {
+        held.arg(&programs.node).arg("start");
+    }
+    held.arg("--home").arg(home);
     let child = spawn_recorded(held, &programs.testnet, &layout.log(node), &layout.pid(node))?;
     disk::started(layout, node, child.id())?;
     Ok(child)

@@ -14,6 +14,7 @@ use tagma_ledger::block::{receipts_root, verify_link};
 use tagma_ledger::{BlockHeader, Genesis, Outcome};
 use tagma_wire::client_protocol::{BlockReport, StatusReport};
 
+use crate::byzantine::control;
 use crate::error::Error;
 use crate::network::{Network, Statuses};
 use crate::observe::Observer;
@@ -142,15 +143,22 @@ impl fmt::Display for Report {
     }
 }
 
-/// Checks a network. Replicas have up to `patience` to become equal; after that they are compared as they are.
+/// Checks a network. Replicas have up to `patience` to become equal; after that they are compared as they are. Replicas that
+/// are ordered to lie are not asked: what they say of themselves is worth nothing.
 ///
 /// # Errors
 /// If no replica answers, or no socket can be had. What the check finds is in the report.
 pub async fn check(network: &Network, patience: Duration) -> Result<Report, Error> {
     let observer = Observer::new(network.genesis())?;
     let deadline = Instant::now() + patience;
+    let traitors = control::traitors(network)?;
+    let honest: Vec<u16> = network
+        .nodes()
+        .into_iter()
+        .filter(|node| traitors.iter().all(|(traitor, _)| traitor != node))
+        .collect();
     let statuses = loop {
-        let statuses = network.statuses(&observer).await;
+        let statuses = network.statuses_of(&observer, &honest).await;
         if are_equal(&statuses) || Instant::now() >= deadline {
             break statuses;
         }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tagma_wire::client_protocol::StatusReport;
 
 use super::{Format, NodeName, block_on, resolve};
+use crate::byzantine::control;
 use crate::check::{Report, Verdict};
 use crate::error::Error;
 use crate::network::{Network, Statuses};
@@ -25,7 +26,7 @@ pub(super) fn table(header: &[&str]) -> Table {
     table
 }
 
-pub(super) fn print_json(value: &Value) -> Result<(), Error> {
+pub(crate) fn print_json(value: &Value) -> Result<(), Error> {
     let text = serde_json::to_string_pretty(value)
         .map_err(|error| Error::io("write", std::path::Path::new("stdout"), error.into()))?;
     println!("{text}");
@@ -42,15 +43,19 @@ fn activity_name(activity: Activity) -> &'static str {
 
 pub(super) fn ps(network: &mut Network, format: Format) -> Result<(), Error> {
     let replicas = network.genesis().replicas.to_vec();
-    let mut rows = table(&["node", "state", "pid", "replicas", "clients", "http", "log"]);
+    let mut rows = table(&[
+        "node", "state", "lies", "pid", "replicas", "clients", "http", "log",
+    ]);
     let mut list = Vec::new();
     for replica in replicas {
         let activity = network.activity(replica.id);
         let log = network.layout().log(replica.id).display().to_string();
         let pid = activity.pid();
+        let order = control::order(network.layout(), replica.id)?;
         rows.add_row([
             format!("n{}", replica.id),
             activity_name(activity).to_owned(),
+            order.as_ref().map_or_else(|| "-".to_owned(), ToString::to_string),
             pid.map_or_else(|| "-".to_owned(), |pid| pid.to_string()),
             replica.peer_address.to_string(),
             replica.client_address.to_string(),
@@ -58,7 +63,7 @@ pub(super) fn ps(network: &mut Network, format: Format) -> Result<(), Error> {
             log.clone(),
         ]);
         list.push(json!({
-            "node": replica.id, "state": activity_name(activity), "pid": pid,
+            "node": replica.id, "state": activity_name(activity), "pid": pid, "byzantine": order,
             "peer_address": replica.peer_address.as_str(), "client_address": replica.client_address.as_str(),
             "http_address": replica.http_address.as_str(), "log": log,
         }));
@@ -73,6 +78,7 @@ pub(super) fn ps(network: &mut Network, format: Format) -> Result<(), Error> {
 pub(super) fn status(network: &Network, format: Format, watch: bool) -> Result<(), Error> {
     loop {
         let statuses = block_on(async { Ok(network.statuses(&Observer::new(network.genesis())?).await) })?;
+        let traitors = control::traitors(network)?;
         match format {
             Format::Table => {
                 if watch {
@@ -80,10 +86,15 @@ pub(super) fn status(network: &Network, format: Format, watch: bool) -> Result<(
                     print!("\x1b[2J\x1b[H");
                 }
                 println!("{}", status_table(&statuses));
+                for (node, order) in &traitors {
+                    println!("n{node} lies, also here: {order}");
+                }
             }
             Format::Json => print_json(&json!({
                 "schema": "testnet-status/v1",
                 "nodes": statuses.iter().map(|(node, status)| status_json(*node, status)).collect::<Vec<_>>(),
+                "byzantine": traitors.iter().map(|(node, order)| json!({ "node": node, "order": order }))
+                    .collect::<Vec<_>>(),
             }))?,
         }
         if !watch {

@@ -1,5 +1,6 @@
 //! The `tagma-testnet` command line: what can be asked, and how errors are told.
 
+mod byz;
 mod disk;
 mod look;
 mod manage;
@@ -14,11 +15,12 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tagma_sim::command::SimArguments;
 
+use crate::byzantine::Order;
 use crate::error::Error;
 use crate::layout::{DEFAULT_DIRECTORY, Layout};
 use crate::network::Network;
 use crate::process::{Lifetime, Programs};
-use crate::{bench, check, demo, process, torture};
+use crate::{bench, byzantine, check, demo, process, torture};
 
 const EXIT_CODES: &str = "Exit codes: 0 ok · 1 internal · 2 usage · 3 config, genesis or ports · 4 no answer · \
                           5 timeout, outcome unknown · 8 degraded · 9 divergence or an unexpected verdict · 130/143 signals";
@@ -103,6 +105,8 @@ enum Command {
         #[arg(long, default_value = "10s", value_parser = duration)]
         patience: Duration,
     },
+    /// Make running nodes lie
+    Byz(byz::ByzArgs),
     /// Take the room from a node's disk, or give it back
     Disk(disk::DiskArgs),
     /// Make links between nodes lose, delay, double or reorder packets, or carry nothing at all
@@ -115,6 +119,9 @@ enum Command {
     Sim(SimArguments),
     /// Measure
     Bench(bench::BenchArgs),
+    /// Run a node that does what it is ordered to do: how the other commands start traitors
+    #[command(hide = true)]
+    Traitor(tagma_node::cli::HomeArgs),
     /// Carry the links between nodes: how the other commands start that
     #[command(hide = true)]
     Links {
@@ -182,7 +189,10 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log();
+    // A node has a log of its own.
+    if !matches!(cli.command, Command::Traitor(_)) {
+        start_log();
+    }
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -227,6 +237,23 @@ fn run(cli: Cli) -> Result<(), Error> {
             look::print_check(&report, cli.output)?;
             report.into_result().map(drop)
         }
+        Command::Byz(args) => match args.what {
+            byz::What::Set {
+                node,
+                name,
+                when,
+                allow_beyond_f,
+            } => {
+                let order = Order {
+                    behaviour: name,
+                    when,
+                };
+                byz::set(&mut open()?, node, &order, allow_beyond_f)
+            }
+            byz::What::Clear { node } => byz::clear(&mut open()?, node),
+            byz::What::List => byz::list(cli.output),
+        },
+        Command::Traitor(home) => byzantine::traitor::run(&home),
         Command::Disk(args) => disk::run(&mut open()?, &args),
         Command::Net(args) => net::run(&mut open()?, &args, cli.output),
         Command::Links { seed } => block_on(crate::net::control::serve(&layout, seed)),
