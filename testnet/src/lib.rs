@@ -12,6 +12,7 @@
 //! - [`payments`]: transfers between the accounts of a network, through the client library.
 //! - [`load`]: transfers without end, and what was acknowledged of them.
 //! - [`byzantine`]: replicas that lie, made of real ones.
+//! - [`matrix`]: every behaviour in every role, and whether what must hold held.
 //! - [`torture`]: the primary killed again and again under load.
 //! - [`demo`]: stories told step by step, with a verdict. [`bench`](mod@bench): measurements.
 //! - [`cli`]: the `tagma-testnet` command.
@@ -28,6 +29,7 @@ pub mod error;
 pub mod interrupt;
 pub mod layout;
 pub mod load;
+pub mod matrix;
 pub mod net;
 pub mod network;
 pub mod observe;

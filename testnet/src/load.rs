@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::check::Report;
 use crate::error::Error;
 use crate::network::Network;
 use crate::payments::{Paid, Payer};
@@ -148,4 +149,32 @@ async fn run(
         });
         acknowledged.fetch_add(1, SeqCst);
     }
+}
+
+/// What was acknowledged of a load against what the chain holds, which a check has found to be the same at all replicas: what
+/// is lost, different, or there without having been sent. Nothing but the load may have been executed.
+#[must_use]
+pub fn discrepancies(report: &Report, acknowledged: &[Acknowledged]) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for one in acknowledged {
+        let paid = &one.paid;
+        let found = report.outcomes.get(&paid.request);
+        if found != Some(&(paid.height, paid.outcome)) {
+            wrong.push(format!(
+                "{} was acknowledged as {:?} at height {}, the chain has {found:?}",
+                paid.request.short(),
+                paid.outcome,
+                paid.height
+            ));
+        }
+    }
+    // Everything that was sent was acknowledged, so there is nothing else that the chain could hold.
+    if report.executed != acknowledged.len() {
+        wrong.push(format!(
+            "{} requests were executed, {} acknowledged",
+            report.executed,
+            acknowledged.len()
+        ));
+    }
+    wrong
 }

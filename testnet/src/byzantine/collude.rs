@@ -48,6 +48,13 @@ impl Behaviour for Collude {
     }
 
     fn send(&mut self, forge: &mut Forge<'_>, to: ReplicaId, message: &Arc<Message>) -> Vec<Arc<Message>> {
+        if let Message::Vote(vote) = &**message
+            && vote.sender == forge.id
+            && forge.ring.quorum.primary(vote.view) != to
+        {
+            // It does not know yet what that one prepares, and of two votes only the first counts.
+            return Vec::new();
+        }
         self.equivocation.send(forge, to, message)
     }
 

@@ -9,6 +9,7 @@ use super::{Format, NodeName, block_on, resolve};
 use crate::byzantine::control::{self, Switched};
 use crate::byzantine::{Order, When, catalogue};
 use crate::error::Error;
+use crate::matrix::MatrixArgs;
 use crate::network::{Network, READY};
 use crate::observe::Observer;
 use crate::process::Activity;
@@ -44,6 +45,8 @@ pub(super) enum What {
     },
     /// Say what each behaviour does, and what must hold in spite of it
     List,
+    /// Try every behaviour on networks of its own under load, and print whether all that must hold held
+    Matrix(MatrixArgs),
 }
 
 pub(super) fn set(

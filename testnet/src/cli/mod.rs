@@ -15,12 +15,14 @@ use std::time::Duration;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tagma_sim::command::SimArguments;
 
+pub(crate) use look::print_json;
+
 use crate::byzantine::Order;
 use crate::error::Error;
 use crate::layout::{DEFAULT_DIRECTORY, Layout};
 use crate::network::Network;
 use crate::process::{Lifetime, Programs};
-use crate::{bench, byzantine, check, demo, process, torture};
+use crate::{bench, byzantine, check, demo, matrix, process, torture};
 
 const EXIT_CODES: &str = "Exit codes: 0 ok · 1 internal · 2 usage · 3 config, genesis or ports · 4 no answer · \
                           5 timeout, outcome unknown · 8 degraded · 9 divergence or an unexpected verdict · 130/143 signals";
@@ -252,6 +254,7 @@ fn run(cli: Cli) -> Result<(), Error> {
             }
             byz::What::Clear { node } => byz::clear(&mut open()?, node),
             byz::What::List => byz::list(cli.output),
+            byz::What::Matrix(args) => block_on(matrix::run(&args, cli.output == Format::Json)),
         },
         Command::Traitor(home) => byzantine::traitor::run(&home),
         Command::Disk(args) => disk::run(&mut open()?, &args),

@@ -17,7 +17,7 @@ use crate::check::{self, Report, Verdict};
 use crate::cli::block_on;
 use crate::error::Error;
 use crate::interrupt::Interrupts;
-use crate::load::{Acknowledged, Load, Pace};
+use crate::load::{self, Acknowledged, Load, Pace};
 use crate::network::{GRACE, Network, READY};
 use crate::observe::Observer;
 use crate::plan::check_size;
@@ -152,7 +152,7 @@ pub async fn kill_primaries(
     let acknowledged = load.finish().await?;
     let report = check::check(network, PATIENCE).await?;
     let (looks, mut wrong) = watch.verdict();
-    wrong.extend(compare(&report, &acknowledged));
+    wrong.extend(load::discrepancies(&report, &acknowledged));
     wrong.extend(ask_for_samples(network, &acknowledged, &mut rng).await?);
     Ok(Outcome {
         silences: silences(&done, &acknowledged),
@@ -208,32 +208,6 @@ async fn until(what: &str, mut done: impl FnMut() -> bool) -> Result<(), Error> 
         tokio::time::sleep(POLL).await;
     }
     Ok(())
-}
-
-/// What was acknowledged against what the chain holds, which the check has found to be the same at all replicas.
-fn compare(report: &Report, acknowledged: &[Acknowledged]) -> Vec<String> {
-    let mut wrong = Vec::new();
-    for one in acknowledged {
-        let paid = &one.paid;
-        let found = report.outcomes.get(&paid.request);
-        if found != Some(&(paid.height, paid.outcome)) {
-            wrong.push(format!(
-                "{} was acknowledged as {:?} at height {}, the chain has {found:?}",
-                paid.request.short(),
-                paid.outcome,
-                paid.height
-            ));
-        }
-    }
-    // Everything that was sent was acknowledged, so there is nothing else that the chain could hold.
-    if report.executed != acknowledged.len() {
-        wrong.push(format!(
-            "{} requests were executed, {} acknowledged",
-            report.executed,
-            acknowledged.len()
-        ));
-    }
-    wrong
 }
 
 /// Asks every replica for some of the acknowledged transfers, as a client would.
