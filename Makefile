@@ -1,9 +1,9 @@
-# make demo   builds everything and tells a story with four real replicas
+# make demo   builds everything and tells the story of seven real replicas, two of which lie
 # make test   runs every test
 # `make verify` only reads, `make fix` changes. CI runs the same targets: see .ci/run.
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare build demo bench test mutants sim verify lint lengths deny fix install clean
+.PHONY: help prepare build demo demos matrix bench test mutants sim verify lint lengths deny fix install clean
 
 CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
@@ -15,7 +15,9 @@ TARGET = $(shell $(CARGO) metadata --format-version 1 --no-deps | sed -n 's/.*"t
 BIN = $(TARGET)/debug
 
 help:
-	@echo 'make demo      build, then a story with four real replicas: crashes, a new primary, a proof that all is well'
+	@echo 'make demo      build, then the seven generals: two of seven real replicas lie, and are convicted'
+	@echo 'make demos     three more stories, each with a verdict (all of them: tagma-testnet demo --all)'
+	@echo 'make matrix    every behaviour, as backups and as primaries, n = 4 and 7, under load: safety, liveness, blame'
 	@echo 'make test      every test'
 	@echo 'make mutants   plant one bug after the other and show that the simulator sees it (RUNS=240, WRITE=1 for the table)'
 	@echo 'make sim       2000 simulated networks with every kind of fault (SEEDS=N for another number)'
@@ -34,6 +36,15 @@ build: prepare
 
 demo: build
 	$(BIN)/tagma-testnet demo
+
+# One of lies, one of crashes, one of clients.
+demos: build
+	$(BIN)/tagma-testnet demo equivocating-primary
+	$(BIN)/tagma-testnet demo crash
+	$(BIN)/tagma-testnet demo censorship
+
+matrix: build
+	$(BIN)/tagma-testnet byz matrix
 
 bench: build
 	$(BIN)/tagma-testnet bench messages --nodes 4,7

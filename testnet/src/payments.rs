@@ -83,6 +83,19 @@ impl Payer {
     /// If there is no such account, or its nonce is not known yet and cannot be read.
     pub async fn sign(&mut self, from: &str, to: &str, amount: u64) -> Result<SignedTransaction, Error> {
         let to = self.key(to)?.public();
+        self.sign_to(from, to, amount).await
+    }
+
+    /// As [`Payer::sign`], to any key, whether it has an account yet or not.
+    ///
+    /// # Errors
+    /// As [`Payer::sign`].
+    pub async fn sign_to(
+        &mut self,
+        from: &str,
+        to: PublicKey,
+        amount: u64,
+    ) -> Result<SignedTransaction, Error> {
         let key = self.key(from)?.clone();
         let account = key.public();
         let nonce = match self.nonces.get(&account) {
@@ -105,7 +118,22 @@ impl Payer {
     /// # Errors
     /// [`Error::Client`] with the client's exit code if the outcome is unknown, or the ledger refuses.
     pub async fn pay(&mut self, from: &str, to: &str, amount: u64, within: Duration) -> Result<Paid, Error> {
-        let transaction = self.sign(from, to, amount).await?;
+        let to = self.key(to)?.public();
+        self.pay_to(from, to, amount, within).await
+    }
+
+    /// As [`Payer::pay`], to any key, whether it has an account yet or not.
+    ///
+    /// # Errors
+    /// As [`Payer::pay`].
+    pub async fn pay_to(
+        &mut self,
+        from: &str,
+        to: PublicKey,
+        amount: u64,
+        within: Duration,
+    ) -> Result<Paid, Error> {
+        let transaction = self.sign_to(from, to, amount).await?;
         let accepted = self
             .client
             .submit(&transaction, within)

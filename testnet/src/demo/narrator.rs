@@ -7,16 +7,20 @@ pub(super) struct Narrator {
     began: Instant,
     faults: u64,
     crashed: Vec<u16>,
+    malicious: Vec<u16>,
+    cut_off: Vec<u16>,
 }
 
 impl Narrator {
     /// The story of a network that bears `faults` faults at once.
     pub(super) fn begin(title: &str, faults: u64) -> Self {
-        println!("{title}\n");
+        println!("{title}");
         Self {
             began: Instant::now(),
             faults,
             crashed: Vec::new(),
+            malicious: Vec::new(),
+            cut_off: Vec::new(),
         }
     }
 
@@ -49,19 +53,45 @@ impl Narrator {
         self.budget();
     }
 
+    /// A node lies from here on: the budget shrinks for good.
+    pub(super) fn malicious(&mut self, node: u16) {
+        self.malicious.push(node);
+        self.budget();
+    }
+
+    /// Nodes that the others cannot reach.
+    pub(super) fn cut_off(&mut self, nodes: &[u16]) {
+        self.cut_off = nodes.to_vec();
+        self.budget();
+    }
+
+    /// Everybody reaches everybody again.
+    pub(super) fn joined(&mut self) {
+        self.cut_off.clear();
+        self.budget();
+    }
+
     fn budget(&self) {
-        let crashed = match self.crashed.as_slice() {
-            [] => "none".to_owned(),
-            nodes => nodes
-                .iter()
-                .map(|node| format!("n{node}"))
-                .collect::<Vec<_>>()
-                .join(" "),
-        };
-        let used = self.crashed.len();
+        let used = self.crashed.len() + self.malicious.len() + self.cut_off.len();
         self.tell(&format!(
-            "fault budget: {used} of f = {} used (malicious: none, crashed: {crashed}, cut off: none)",
-            self.faults
+            "fault budget: {used} of f = {} used (malicious: {}, crashed: {}, cut off: {}){}",
+            self.faults,
+            names(&self.malicious),
+            names(&self.crashed),
+            names(&self.cut_off),
+            if u64::try_from(used).is_ok_and(|used| used > self.faults) {
+                ": more than is borne at a time"
+            } else {
+                ""
+            }
         ));
     }
+}
+
+fn names(nodes: &[u16]) -> String {
+    if nodes.is_empty() {
+        return "none".to_owned();
+    }
+    let names: Vec<String> = nodes.iter().map(|node| format!("n{node}")).collect();
+    names.join(" ")
 }
