@@ -25,4 +25,5 @@ mod storage;
 mod support;
 mod together;
 mod torture;
+mod traitors;
 mod views;
