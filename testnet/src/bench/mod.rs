@@ -1,5 +1,6 @@
 //! Measurements: over real processes from the replicas' own counters, and of single steps of the protocol.
 
+pub mod faults;
 pub mod messages;
 pub mod new_view;
 
@@ -31,6 +32,25 @@ enum What {
         #[arg(long, default_value = "bench-results")]
         out: PathBuf,
     },
+    /// Throughput under attack by f replicas, or by a client, against throughput before it
+    Faults {
+        /// The size of the network, 3f + 1
+        #[arg(long, default_value_t = 4)]
+        nodes: u16,
+        /// What to measure: BEHAVIOUR@backup, BEHAVIOUR@primary (see `byz list`), bad-signatures@client, valid-signatures@client;
+        /// without this a choice of them
+        #[arg(long, value_delimiter = ',')]
+        attacks: Vec<String>,
+        /// How long to measure, before each attack and under it
+        #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u64).range(1..=600))]
+        seconds: u64,
+        /// How often to switch on and off what is not done by a primary; the median counts
+        #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=99))]
+        rounds: u32,
+        /// The directory that gets results-faults.json
+        #[arg(long, default_value = "bench-results")]
+        out: PathBuf,
+    },
     /// The size of the largest NEW-VIEW against the cap, and the time to verify it against the view-change timeout
     NewView {
         /// The sizes to measure, each 3f + 1
@@ -55,6 +75,13 @@ enum What {
 pub fn run(args: &BenchArgs) -> Result<(), Error> {
     match &args.what {
         What::Messages { nodes, batches, out } => messages::run(nodes, *batches, out),
+        What::Faults {
+            nodes,
+            attacks,
+            seconds,
+            rounds,
+            out,
+        } => faults::run(*nodes, attacks, *seconds, *rounds, out),
         What::NewView {
             nodes,
             window,

@@ -1,0 +1,299 @@
+//! What an attack costs: throughput while it goes on against throughput before it, on one network, under one load.
+//!
+//! The traitors run from the beginning, with an order that never applies: so the same processes are measured before and during,
+//! and nothing but the lie differs. What backups or a client do is switched on and off several times, and the median of the rounds
+//! counts; a primary is replaced only once. All replicas, the load and a client that floods share this machine's cores, so a traitor that
+//! works more leaves less for the others, and a silent one more.
+
+mod attack;
+mod client_flood;
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+
+use super::write_results;
+use crate::byzantine::When;
+use crate::cli::block_on;
+use crate::error::Error;
+use crate::interrupt::Interrupts;
+use crate::load::{Load, Pace};
+use crate::network::{GRACE, Network, READY};
+use crate::observe::Observer;
+use crate::plan::check_size;
+use crate::process::Programs;
+
+pub use attack::Attack;
+use client_flood::ClientFlood;
+
+/// How long a request may take: longer than any outage that is measured.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// The load goes on for so long before anything is measured.
+const WARM_UP: Duration = Duration::from_secs(2);
+/// The network is steady again once its view has not changed for so long.
+const STEADY: Duration = Duration::from_secs(3);
+/// For so long a primary is given the chance to be noticed.
+const NOTICE: Duration = Duration::from_secs(20);
+/// The longest wait for steadiness; what is measured after it is measured of an unsteady network, and the table shows its views.
+const UNREST: Duration = Duration::from_secs(60);
+const POLL: Duration = Duration::from_millis(50);
+/// An order with this condition never applies: no chain is so long.
+const NEVER: When = When::Sequence(u64::MAX, u64::MAX);
+
+/// What was measured of one attack.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ratio {
+    /// The attack.
+    pub attack: String,
+    /// Who does it: replicas, or none if it is a client.
+    pub by: Vec<u16>,
+    /// Transfers acknowledged per second before it, in each round.
+    pub before: Vec<f64>,
+    /// From its beginning to the last view change that it caused; none without one.
+    pub until_replaced: Option<f64>,
+    /// Transfers per second in that time.
+    pub meanwhile: Option<f64>,
+    /// Transfers per second once the view is steady, the attack going on, in each round.
+    pub after: Vec<f64>,
+    /// The median over the rounds of `after` ÷ `before`.
+    pub ratio: f64,
+    /// Views entered, from the beginning of the attack to the end of the measurement.
+    pub views: u64,
+}
+
+/// What `results-faults.json` holds.
+#[derive(Serialize)]
+struct Results {
+    schema: &'static str,
+    version: &'static str,
+    cores: usize,
+    nodes: u16,
+    faults: u16,
+    window_seconds: u64,
+    rounds: u32,
+    in_flight: usize,
+    synced_writes: bool,
+    runs: Vec<Ratio>,
+}
+
+/// Measures one attack after the other, each on a network of its own, prints a table and writes `results-faults.json`.
+///
+/// # Errors
+/// [`Error::Usage`] for an attack or a size that does not exist; [`Error::NothingMeasured`] if nothing was committed before an
+/// attack; whatever keeps a network from running.
+pub fn run(nodes: u16, attacks: &[String], seconds: u64, rounds: u32, out: &Path) -> Result<(), Error> {
+    check_size(nodes)?;
+    let faults = (nodes - 1) / 3;
+    let attacks = Attack::chosen(attacks)?;
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let version = env!("CARGO_PKG_VERSION");
+    let pace = Pace::full(PATIENCE);
+    println!(
+        "throughput under attack · tagma {version} · {cores} cores for everything · n = {nodes}, f = {faults} · closed loop, {} in \
+         flight · {seconds} s before and {seconds} s under each, {rounds} times · every write synced",
+        pace.in_flight
+    );
+    let programs = Programs::find()?;
+    let mut runs = Vec::new();
+    for attack in &attacks {
+        eprintln!("{attack} …");
+        let network = Network::ephemeral(nodes, programs.clone())?;
+        let span = Span {
+            window: Duration::from_secs(seconds),
+            // A primary that was replaced is not put back.
+            rounds: if attack.is_by_primaries() { 1 } else { rounds },
+        };
+        runs.push(block_on(async {
+            let mut interrupts = Interrupts::listen()?;
+            interrupts.unless(measure(network, attack, pace, span)).await
+        })?);
+    }
+    println!("{}", table(&runs));
+    println!(
+        "ratio: transfers per second under the attack, once the view was steady, ÷ before it, on the same processes. A silent \
+         replica leaves its share of the cores to the others; one that floods takes some of theirs."
+    );
+    let results = Results {
+        schema: "bench-faults/v1",
+        version,
+        cores,
+        nodes,
+        faults,
+        window_seconds: seconds,
+        rounds,
+        in_flight: pace.in_flight,
+        synced_writes: true,
+        runs,
+    };
+    write_results(&results, out, "results-faults.json")
+}
+
+fn table(runs: &[Ratio]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::ASCII_MARKDOWN).set_header([
+        "attack",
+        "by",
+        "before /s",
+        "replaced after s",
+        "meanwhile /s",
+        "after /s",
+        "ratio",
+        "views",
+    ]);
+    for run in runs {
+        let by: Vec<String> = run.by.iter().map(|node| format!("n{node}")).collect();
+        let optional =
+            |value: Option<f64>| value.map_or_else(|| "-".to_owned(), |value| format!("{value:.1}"));
+        table.add_row([
+            run.attack.clone(),
+            if by.is_empty() {
+                "a client".to_owned()
+            } else {
+                by.join(" ")
+            },
+            format!("{:.0}", median(&run.before)),
+            optional(run.until_replaced),
+            optional(run.meanwhile),
+            format!("{:.0}", median(&run.after)),
+            format!("{:.2}", run.ratio),
+            run.views.to_string(),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// How long and how often is measured.
+#[derive(Clone, Copy)]
+struct Span {
+    window: Duration,
+    rounds: u32,
+}
+
+/// Starts the network with the traitors asleep and, in each round, measures, wakes them, waits until the view is steady, measures
+/// again, and has them sleep.
+async fn measure(mut network: Network, attack: &Attack, pace: Pace, span: Span) -> Result<Ratio, Error> {
+    let traitors = attack.traitors(&network);
+    let nodes = network.nodes();
+    let is_honest = |node: &u16| !traitors.contains(node);
+    let honest: Vec<u16> = nodes.iter().copied().filter(is_honest).collect();
+    attack.order(&mut network, &traitors, NEVER)?;
+    network.start_all()?;
+    network.wait_ready(&nodes, READY).await?;
+    let observer = Observer::new(network.genesis())?;
+    let load = Load::start(&network, pace)?;
+    let mut ratio = Ratio {
+        attack: attack.to_string(),
+        by: traitors.clone(),
+        before: Vec::new(),
+        until_replaced: None,
+        meanwhile: None,
+        after: Vec::new(),
+        ratio: 0.0,
+        views: 0,
+    };
+    let mut ratios = Vec::new();
+    for _ in 0..span.rounds {
+        rate(&load, WARM_UP).await?;
+        let before = rate(&load, span.window).await?;
+        if before == 0.0 {
+            return Err(Error::NothingMeasured(format!(
+                "no transfer was acknowledged in the {} s before the attack",
+                span.window.as_secs()
+            )));
+        }
+        let first = view(&network, &observer, &honest).await;
+        let (began, already) = (Instant::now(), load.acknowledged());
+        attack.order(&mut network, &traitors, When::Always)?;
+        let flood = attack
+            .client_flood()
+            .map(|kind| ClientFlood::start(&network, kind))
+            .transpose()?;
+        let patience = if attack.is_by_primaries() { NOTICE } else { STEADY };
+        let replaced = steady(&network, &observer, &honest, first, patience, &load).await;
+        let after = rate(&load, span.window).await?;
+        ratio.views += view(&network, &observer, &honest).await.saturating_sub(first);
+        if let Some((at, acknowledged)) = replaced {
+            let lasted = at.saturating_duration_since(began);
+            ratio.until_replaced = Some(lasted.as_secs_f64());
+            ratio.meanwhile = Some(per_second(acknowledged.saturating_sub(already), lasted));
+        }
+        if let Some(flood) = flood {
+            flood.stop().await;
+        }
+        attack.order(&mut network, &traitors, NEVER)?;
+        ratio.before.push(before);
+        ratio.after.push(after);
+        ratios.push(after / before);
+    }
+    ratio.ratio = median(&ratios);
+    load.finish().await?;
+    network.kill_together(&traitors)?;
+    network.stop(&honest, GRACE)?;
+    Ok(ratio)
+}
+
+/// The middle one; the upper of the two in the middle. Zero of nothing.
+fn median(values: &[f64]) -> f64 {
+    let mut values = values.to_vec();
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// Acknowledgements per second during `window`.
+async fn rate(load: &Load, window: Duration) -> Result<f64, Error> {
+    let (began, before) = (Instant::now(), load.acknowledged());
+    tokio::time::sleep(window).await;
+    if let Some(failure) = load.failure() {
+        return Err(Error::NothingMeasured(format!(
+            "the load ended by itself: {failure}"
+        )));
+    }
+    Ok(per_second(load.acknowledged() - before, began.elapsed()))
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "counts of transfers are far below 2^53"
+)]
+fn per_second(count: usize, span: Duration) -> f64 {
+    count as f64 / span.as_secs_f64()
+}
+
+/// The highest view of the honest replicas.
+async fn view(network: &Network, observer: &Observer, honest: &[u16]) -> u64 {
+    let statuses = network.statuses_of(observer, honest).await;
+    let views = statuses
+        .into_iter()
+        .filter_map(|(_, status)| Some(status.ok()?.view));
+    views.max().unwrap_or_default()
+}
+
+/// Waits until the view has not changed for a while, and gives the moment of its last change, with how much was acknowledged by
+/// then. The first change is waited for as long as `patience`.
+async fn steady(
+    network: &Network,
+    observer: &Observer,
+    honest: &[u16],
+    first: u64,
+    patience: Duration,
+    load: &Load,
+) -> Option<(Instant, usize)> {
+    let began = Instant::now();
+    let (mut last, mut changed) = (first, None);
+    loop {
+        tokio::time::sleep(POLL).await;
+        let now = view(network, observer, honest).await;
+        if now > last {
+            (last, changed) = (now, Some((Instant::now(), load.acknowledged())));
+        }
+        let (since, enough) = changed.map_or((began, patience), |(at, _)| (at, STEADY));
+        if since.elapsed() >= enough || began.elapsed() >= UNREST {
+            return changed;
+        }
+    }
+}
