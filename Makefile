@@ -23,7 +23,7 @@ help:
 	@echo 'make sim       2000 simulated networks with every kind of fault (SEEDS=N for another number)'
 	@echo 'make verify    formatting, lints, licences, lengths; changes nothing'
 	@echo 'make fix       format, and apply what clippy can mend by itself'
-	@echo 'make bench     count messages per batch at n = 4 and 7; the largest NEW-VIEW'
+	@echo 'make bench     count messages per batch at n = 4 and 7; the largest NEW-VIEW; throughput with one silent and one slow'
 	@echo 'make install   the three programs into PREFIX/bin ($(PREFIX)/bin)'
 	@echo 'make clean     remove the local test network and what was built of our own crates'
 
@@ -49,6 +49,7 @@ matrix: build
 bench: build
 	$(BIN)/tagma-testnet bench messages --nodes 4,7
 	$(BIN)/tagma-testnet bench new-view --nodes 4,7
+	$(BIN)/tagma-testnet bench faults --attacks silent@backup,slow-primary@primary --seconds 2 --rounds 1
 
 # The tests over real processes take the programs from where `build` put them.
 test: build

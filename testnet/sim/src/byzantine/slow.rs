@@ -15,8 +15,8 @@ pub(super) const ABOUT: About = About {
     name: "slow-primary",
     does: "as a primary holds every proposal back for half of the request timeout",
     safety: SAFE,
-    liveness: "requests are executed, as late as the timeout allows, or the primary is replaced",
-    caught: "nobody: a slow primary cannot be told from a slow network",
+    liveness: "requests are executed late, until backups have seen it four times and replace it, long before the timeout",
+    caught: "nobody: being slow proves nothing; it only loses its view",
 };
 
 /// Most proposals held back; above it the oldest leave early.
