@@ -3,7 +3,7 @@
 # `make verify` only reads, `make fix` changes. CI runs the same targets: see .ci/run.
 
 .DEFAULT_GOAL := help
-.PHONY: help prepare build demo demos matrix bench test mutants sim verify lint lengths deny fix install clean
+.PHONY: help prepare build demo demos matrix bench test mutants sim scenarios verify lint lengths deny fix install clean
 
 CARGO ?= cargo
 PREFIX ?= $(HOME)/.local
@@ -21,6 +21,7 @@ help:
 	@echo 'make test      every test'
 	@echo 'make mutants   plant one bug after the other and show that the simulator sees it (RUNS=240, WRITE=1 for the table)'
 	@echo 'make sim       2000 simulated networks with every kind of fault (SEEDS=N for another number)'
+	@echo 'make scenarios every scenario of testnet/scenarios in the simulator, then on processes'
 	@echo 'make verify    formatting, lints, licences, lengths; changes nothing'
 	@echo 'make fix       format, and apply what clippy can mend by itself'
 	@echo 'make bench     count messages per batch at n = 4 and 7; the largest NEW-VIEW; throughput with one silent and one slow'
@@ -78,6 +79,10 @@ mutants: build
 SEEDS ?= 2000
 sim: build
 	$(BIN)/tagma-testnet sim --seeds $(SEEDS)
+
+scenarios: build
+	$(BIN)/tagma-testnet run --all --sim
+	$(BIN)/tagma-testnet run --all
 
 verify: lint lengths deny
 

@@ -3,17 +3,23 @@
 //! *Full*: the kernel refuses to let any file of the process grow beyond a limit (RLIMIT_FSIZE, set from outside with prlimit).
 //! The limit is where the log of its database ends at that moment, so the next record that the replica must keep finds no room.
 //! It sees a write that fails, as on a full disk: all it does about it is its own.
+//!
+//! *Slow*: whoever wants every write of a process to be slow needs root (a slow device, or a control group). What a replica
+//! waits for is one thing, though: the sync of its records, before which nothing that depends on them may leave. So a replica with a
+//! slow disk runs as a process that can be told to take longer over each sync, the one that can also be told to lie
+//! ([`traitor`](crate::byzantine::traitor)); everything else about it is the production node's.
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use crate::error::Error;
 use crate::layout::Layout;
-use crate::network::Network;
-use crate::process;
+use crate::network::{GRACE, Network};
+use crate::process::{self, Activity};
 
 /// What a process that starts on a full disk may still write into a file: less than a database needs.
 const NO_ROOM: u64 = 1 << 10;
@@ -55,6 +61,52 @@ pub fn set_full(network: &mut Network, node: u16, full: bool) -> Result<(), Erro
             "room on its disk again"
         },
     )
+}
+
+/// How much longer each sync takes, in microseconds; no file is none.
+fn slow_file(run: &Path) -> PathBuf {
+    run.join("disk-slow")
+}
+
+/// Whether a replica has a slow disk, and so runs as a process that can be told so.
+#[must_use]
+pub fn is_slow(layout: &Layout, node: u16) -> bool {
+    slow_file(&layout.run(node)).exists()
+}
+
+/// How much longer each sync is to take, by what stands in the `run` directory of a replica's home.
+#[must_use]
+pub fn sync_delay(run: &Path) -> Duration {
+    let text = fs::read_to_string(slow_file(run)).unwrap_or_default();
+    Duration::from_micros(text.trim().parse().unwrap_or(0))
+}
+
+/// Has each sync of a replica's records take this much longer; zero is a good disk again. A replica that runs as the production
+/// program, which cannot be told so, is restarted on its own home.
+///
+/// # Errors
+/// If the replica cannot be restarted.
+pub fn set_slow(network: &mut Network, node: u16, sync: Duration) -> Result<(), Error> {
+    let run = network.layout().run(node);
+    let path = slow_file(&run);
+    if sync.is_zero() {
+        return match fs::remove_file(&path) {
+            Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("remove", &path, source))
+            }
+            _ => Ok(()),
+        };
+    }
+    // In one step: the process may be reading it.
+    let draft = run.join("disk-slow.new");
+    fs::write(&draft, sync.as_micros().to_string())
+        .and_then(|()| fs::rename(&draft, &path))
+        .map_err(|source| Error::io("write", &path, source))?;
+    if network.activity(node) != Activity::Down && !process::is_traitor(network.layout(), node) {
+        network.stop(&[node], GRACE)?;
+        network.start(node)?;
+    }
+    Ok(())
 }
 
 /// A process of a replica has just been started: it finds its disk as it is.

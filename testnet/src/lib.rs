@@ -14,6 +14,7 @@
 //! - [`byzantine`]: replicas that lie, made of real ones.
 //! - [`matrix`]: every behaviour in every role, and whether what must hold held.
 //! - [`torture`]: the primary killed again and again under load.
+//! - [`scenario`]: what happens to a network and what must hold, on processes and in the simulator.
 //! - [`demo`]: stories told step by step, with a verdict. [`bench`](mod@bench): measurements.
 //! - [`cli`]: the `tagma-testnet` command.
 
@@ -37,6 +38,7 @@ pub mod payments;
 pub mod plan;
 pub mod ports;
 pub mod process;
+pub mod scenario;
 pub mod torture;
 
 pub use error::Error;

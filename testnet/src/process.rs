@@ -218,7 +218,8 @@ pub fn spawn(programs: &Programs, layout: &Layout, node: u16, lifetime: Lifetime
     let run = layout.run(node);
     fs::create_dir_all(&run).map_err(|source| Error::io("create", &run, source))?;
     let mut held = hold_command(programs, lifetime);
-    if traitor::order_file(&Home::new(layout.home(node))).exists() {
+    let ordered = Home::new(layout.home(node));
+    if traitor::order_file(&ordered).exists() || disk::is_slow(layout, node) {
         held.arg(&programs.testnet).arg(TRAITOR);
     } else {
         held.arg(&programs.node).arg("start");

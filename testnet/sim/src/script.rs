@@ -74,7 +74,8 @@ impl Script {
             if !self.frozen.is_empty() {
                 next = end.min(self.world.now + SLICE);
                 for host in self.frozen.clone() {
-                    self.world.host_mut(host).paused_until = next;
+                    // What is due at the end of the slice still belongs to it.
+                    self.world.host_mut(host).paused_until = next + 1;
                 }
             }
             self.world.run_until(next)?;

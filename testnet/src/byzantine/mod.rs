@@ -7,12 +7,14 @@
 //!
 //! - [`order`]: which behaviour, and when; a small file in the node's `run` directory.
 //! - [`catalogue`]: the behaviours by name.
+//! - [`conditional`]: a behaviour that is there only sometimes, in the simulator.
 //! - [`control`]: makes nodes of a network lie, and honest again.
 //! - [`blame`]: whom the others accuse.
 
 pub mod blame;
 pub mod catalogue;
 mod collude;
+pub mod conditional;
 pub mod control;
 mod crash;
 mod flood;

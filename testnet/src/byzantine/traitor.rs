@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -20,6 +21,7 @@ use tagma_wire::client_protocol::ClientResponse;
 
 use super::catalogue;
 use super::order::{Order, When, write_whole};
+use crate::disk;
 use crate::error::Error;
 
 /// Between two looks at the order, and two chances for a behaviour to act of itself.
@@ -59,6 +61,8 @@ struct Inner {
     genesis: Arc<Genesis>,
     home: Home,
     began: Instant,
+    /// How much longer each sync takes, in microseconds.
+    sync_delay: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -89,6 +93,7 @@ impl Traitor {
             genesis: Arc::clone(&setup.genesis),
             home: setup.home.clone(),
             began: Instant::now(),
+            sync_delay: AtomicU64::new(0),
             state: Mutex::new(State {
                 behaviour: None,
                 when: When::Always,
@@ -110,6 +115,9 @@ impl Inner {
 
     /// Does what the order says, if it has changed. Without an order the replica is honest.
     fn follow_orders(&self) -> Result<(), String> {
+        let delay = disk::sync_delay(&self.home.run()).as_micros();
+        self.sync_delay
+            .store(u64::try_from(delay).unwrap_or(u64::MAX), Ordering::Relaxed);
         // A file that is gone, or is not text, orders nothing.
         let text = fs::read_to_string(order_file(&self.home)).unwrap_or_default();
         let mut state = self.state();
@@ -238,10 +246,14 @@ impl Interposer for Traitor {
         drop(state);
         shown_to_core(&self.0.ring, self.0.id, message)
     }
+
+    fn syncing(&self) {
+        std::thread::sleep(Duration::from_micros(self.0.sync_delay.load(Ordering::Relaxed)));
+    }
 }
 
 /// The view and sequence number that a replica's own message tells of.
-fn place(message: &Message) -> (Option<u64>, Option<u64>) {
+pub(super) fn place(message: &Message) -> (Option<u64>, Option<u64>) {
     match message {
         Message::PrePrepare { vote, .. } | Message::Vote(vote) => {
             (Some(vote.view.get()), Some(vote.seq.get()))

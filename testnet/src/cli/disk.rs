@@ -1,8 +1,10 @@
 //! `disk`: what is done to the disks of nodes.
 
+use std::time::Duration;
+
 use clap::{Args, Subcommand};
 
-use super::{NodeName, resolve};
+use super::{NodeName, duration, resolve};
 use crate::disk;
 use crate::error::Error;
 use crate::network::Network;
@@ -26,6 +28,14 @@ enum What {
         /// n0 or 0
         node: NodeName,
     },
+    /// Have each sync take longer
+    Slow {
+        /// n0, 0 or primary
+        node: NodeName,
+        /// By how much, e.g. 50ms; 0ms is a good disk again
+        #[arg(value_parser = duration)]
+        sync: Duration,
+    },
 }
 
 pub(super) fn run(network: &mut Network, args: &DiskArgs) -> Result<(), Error> {
@@ -39,6 +49,11 @@ pub(super) fn run(network: &mut Network, args: &DiskArgs) -> Result<(), Error> {
             let node = resolve(network, node)?;
             disk::set_full(network, node, false)?;
             println!("n{node} has room on its disk again");
+        }
+        What::Slow { node, sync } => {
+            let node = resolve(network, node)?;
+            disk::set_slow(network, node, sync)?;
+            println!("each sync of n{node} takes {sync:?} longer");
         }
     }
     Ok(())

@@ -5,6 +5,7 @@ mod disk;
 mod look;
 mod manage;
 mod net;
+mod run;
 mod up;
 
 use std::ffi::OsString;
@@ -109,10 +110,17 @@ enum Command {
     },
     /// Make running nodes lie
     Byz(byz::ByzArgs),
-    /// Take the room from a node's disk, or give it back
+    /// Take the room from a node's disk, give it back, or make it slow
     Disk(disk::DiskArgs),
     /// Make links between nodes lose, delay, double or reorder packets, or carry nothing at all
     Net(net::NetArgs),
+    /// Play scenarios: things that happen to a network, and what must hold all the same
+    Run(run::RunArgs),
+    /// Play a recording again in the simulator, and see whether it ends as it did
+    Replay {
+        /// What `run --record` wrote
+        trace: PathBuf,
+    },
     /// Tell a story step by step, ending in a verdict
     Demo(demo::DemoArgs),
     /// Kill the primary again and again under load, and see whether anything acknowledged is lost
@@ -260,6 +268,8 @@ fn run(cli: Cli) -> Result<(), Error> {
         Command::Disk(args) => disk::run(&mut open()?, &args),
         Command::Net(args) => net::run(&mut open()?, &args, cli.output),
         Command::Links { seed } => block_on(crate::net::control::serve(&layout, seed)),
+        Command::Run(args) => run::run(&args, cli.output),
+        Command::Replay { trace } => run::replay(&trace),
         Command::Demo(args) => demo::run(&args),
         Command::Torture(args) => torture::run(&args),
         Command::Sim(args) => simulate(&args),

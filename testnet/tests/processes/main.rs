@@ -21,6 +21,7 @@ mod messages;
 mod refusal;
 mod rejoin;
 mod relay;
+mod scenarios;
 mod storage;
 mod support;
 mod together;
