@@ -62,18 +62,23 @@ impl Expectation {
 pub fn of(name: &str) -> Option<Expectation> {
     const QUIET: Expectation = Expectation::UNPROVABLE;
     Some(match name {
-        "bad-checkpoint" | "censor" | "crash" | "garbage" | "impersonate" | "replay-old"
-        | "selective-send" | "silent" | "slow-primary" | "withhold-commit" => QUIET,
+        "censor" | "crash" | "garbage" | "impersonate" | "replay-old" | "selective-send" | "silent"
+        | "slow-primary" | "withhold-commit" => QUIET,
+        "bad-checkpoint" => Expectation {
+            provable: &["conflicting_checkpoints"],
+            ..QUIET
+        },
         "bad-signature" | "oversized-batch" => Expectation::as_primary(&["bad_batch"]),
         "corrupt-state-transfer" => Expectation {
             provocation: Provocation::Absence,
             ..QUIET
         },
-        // It votes for what it told to whom, so its votes contradict each other too.
+        // It votes for what it told to whom, so its votes contradict each other too, and its VIEW-CHANGEs hold only one of two.
         "collude" | "equivocating-primary" => Expectation::as_primary(&[
             "conflicting_pre_prepares",
             "conflicting_prepares",
             "conflicting_commits",
+            "hidden_certificate",
         ]),
         "fake-new-view" => Expectation {
             provocation: Provocation::ViewChange,
@@ -81,24 +86,34 @@ pub fn of(name: &str) -> Option<Expectation> {
         },
         "forged-certificate" => Expectation {
             provocation: Provocation::ViewChange,
+            provable: &["bad_view_change", "hidden_certificate"],
             ..QUIET
         },
         "flood" => Expectation {
-            provable: &["conflicting_prepares", "conflicting_commits"],
+            provable: &[
+                "conflicting_prepares",
+                "conflicting_commits",
+                "hidden_certificate",
+            ],
             convicted_as_primary: true,
             convicted_as_backup: true,
             ..QUIET
         },
         "forged-transfer" => Expectation {
-            provable: &["bad_batch", "conflicting_prepares", "conflicting_commits"],
+            provable: &[
+                "bad_batch",
+                "conflicting_prepares",
+                "conflicting_commits",
+                "hidden_certificate",
+            ],
             convicted_as_primary: true,
             convicted_as_backup: true,
             named_by_clients: true,
             ..QUIET
         },
-        // Only where two of its targets happen to be the same.
+        // Where two of its targets happen to be the same, or it had sent a COMMIT that they should tell of.
         "view-change-spam" => Expectation {
-            provable: &["conflicting_view_changes"],
+            provable: &["conflicting_view_changes", "hidden_certificate"],
             ..QUIET
         },
         "wrong-reply" => Expectation {
