@@ -44,11 +44,6 @@ fn more_crashes_than_f_stop_everything_until_one_is_back() {
 }
 
 #[test]
-fn a_primary_that_is_cut_off_is_replaced() {
-    the_same_on_both_sides("isolated-primary");
-}
-
-#[test]
 fn a_primary_that_tells_two_stories_is_blamed() {
     the_same_on_both_sides("equivocating-primary");
 }
