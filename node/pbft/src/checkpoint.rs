@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use tagma_crypto::Digest;
 
 use crate::certificate::{Endorsement, StableCertificate};
+use crate::evidence::Evidence;
 use crate::io::{Event, HaltReason, Outputs, Recipient};
 use crate::message::{Checkpoint, Message};
 use crate::record::Record;
@@ -51,7 +52,19 @@ impl Replica {
             .checkpoints
             .get(&sender)
             .is_none_or(|held| held.seq < checkpoint.seq);
-        if sender == self.id() || !newer || checkpoint.seq <= self.stable_seq() {
+        if sender == self.id() {
+            return;
+        }
+        // CHECKPOINTs of several replicas that differ accuse nobody: somebody has diverged, and who is not to be seen
+        // here. Two of one replica do.
+        if let Some(held) = self.checkpoints.get(&sender)
+            && held.seq == checkpoint.seq
+            && held.header != checkpoint.header
+        {
+            self.accuse(Evidence::ConflictingCheckpoints(held.clone(), checkpoint), out);
+            return;
+        }
+        if !newer || checkpoint.seq <= self.stable_seq() {
             return;
         }
         self.checkpoints.insert(sender, checkpoint);

@@ -1,16 +1,20 @@
 //! Statements that only a faulty replica signs. A record names its culprit and can be checked by anybody with genesis.
+//!
+//! What leaves no such record: silence and delay, STATUS and the other unsigned messages, and whatever a client is told (a
+//! reply is bound to its replica by the channel alone, so nobody can show it to a third party).
 
 use std::sync::Arc;
 
-use tagma_crypto::encode::{Decode, Encode};
+use tagma_crypto::Digest;
+use tagma_crypto::encode::{Decode, Encode, encode};
 use tagma_crypto::signature::{signed_bytes, verify};
 
 use crate::batch::{Batch, Body};
 use crate::certificate::KeyRing;
 use crate::config::Parameters;
-use crate::message::{NewView, Phase, ViewChange, Vote};
+use crate::message::{Checkpoint, NewView, Phase, ViewChange, Vote};
 use crate::types::{ReplicaId, View};
-use crate::verify::{RequestRules, check_batch, check_new_view, view_change_claim};
+use crate::verify::{RequestRules, check_batch, check_new_view, check_view_change, view_change_claim};
 
 /// One provable fault.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -28,6 +32,25 @@ pub enum Evidence {
     BadBatch(Vote, Batch),
     /// A PRE-PREPARE for the null batch where the primary's own NEW-VIEW did not choose it.
     UnchosenNull(Vote, Arc<NewView>),
+    /// A VIEW-CHANGE with an invalid C or P.
+    BadViewChange(Arc<ViewChange>),
+    /// Two CHECKPOINTs for one n with different headers: execution is deterministic, and nothing executed is undone.
+    ConflictingCheckpoints(Checkpoint, Checkpoint),
+    /// A COMMIT in a view below the target of a VIEW-CHANGE of the same replica, and no prepared certificate of that
+    /// view or a higher one in its P. Whoever has ever released a COMMIT shows the certificate until n ≤ h.
+    HiddenCertificate(Vote, Arc<ViewChange>),
+}
+
+/// Whether this VIEW-CHANGE leaves out what its sender had to show after it had sent this COMMIT. Checks no signature.
+pub fn hides(commit: &Vote, message: &ViewChange) -> bool {
+    commit.phase == Phase::Commit
+        && commit.sender == message.sender
+        && commit.view < message.target
+        && commit.seq > message.stable_seq()
+        && !message.prepared.iter().any(|held| {
+            let higher = held.view > commit.view;
+            held.seq == commit.seq && (higher || (held.view == commit.view && held.digest == commit.digest))
+        })
 }
 
 impl Evidence {
@@ -37,7 +60,10 @@ impl Evidence {
             Self::ConflictingVotes(vote, _) | Self::BadBatch(vote, _) | Self::UnchosenNull(vote, _) => {
                 vote.sender
             }
-            Self::ConflictingViewChanges(message, _) => message.sender,
+            Self::ConflictingViewChanges(message, _)
+            | Self::BadViewChange(message)
+            | Self::HiddenCertificate(_, message) => message.sender,
+            Self::ConflictingCheckpoints(checkpoint, _) => checkpoint.sender,
             Self::ConflictingNewViews(message, _) | Self::BadNewView(message) => {
                 ring.quorum.primary(message.view)
             }
@@ -57,6 +83,78 @@ impl Evidence {
             Self::BadNewView(_) => "bad_new_view",
             Self::BadBatch(..) => "bad_batch",
             Self::UnchosenNull(..) => "unchosen_null",
+            Self::BadViewChange(_) => "bad_view_change",
+            Self::ConflictingCheckpoints(..) => "conflicting_checkpoints",
+            Self::HiddenCertificate(..) => "hidden_certificate",
+        }
+    }
+
+    /// A digest by which one record is told from another.
+    pub fn id(&self) -> Digest {
+        Digest::of("tagma/evidence", &[&encode(self)])
+    }
+
+    /// What the culprit did, as one sentence without a full stop. It is true only if the record [proves](Self::proves)
+    /// it.
+    pub fn sentence(&self, ring: &KeyRing) -> String {
+        let culprit = self.culprit(ring);
+        match self {
+            Self::ConflictingVotes(a, b) => {
+                let kind = match a.phase {
+                    Phase::PrePrepare => "PRE-PREPAREs",
+                    Phase::Prepare => "PREPAREs",
+                    Phase::Commit => "COMMITs",
+                };
+                let (first, second) = (a.digest.short(), b.digest.short());
+                format!(
+                    "{culprit} signed two {kind} for sequence number {} in view {}: one for batch {first}, one for batch {second}",
+                    a.seq, a.view
+                )
+            }
+            Self::ConflictingViewChanges(a, _) => {
+                format!(
+                    "{culprit} signed two different VIEW-CHANGEs for view {}",
+                    a.target
+                )
+            }
+            Self::ConflictingNewViews(a, _) => {
+                format!(
+                    "{culprit}, primary of view {}, signed two different NEW-VIEWs for it",
+                    a.view
+                )
+            }
+            Self::BadNewView(message) => format!(
+                "{culprit}, primary of view {}, signed a NEW-VIEW that its VIEW-CHANGEs do not justify",
+                message.view
+            ),
+            Self::BadBatch(vote, _) => format!(
+                "{culprit}, primary of view {}, proposed batch {} for sequence number {}, which no correct primary proposes",
+                vote.view,
+                vote.digest.short(),
+                vote.seq
+            ),
+            Self::UnchosenNull(vote, _) => format!(
+                "{culprit}, primary of view {}, proposed nothing for sequence number {}, where its NEW-VIEW had not chosen that",
+                vote.view, vote.seq
+            ),
+            Self::BadViewChange(message) => format!(
+                "{culprit} signed a VIEW-CHANGE for view {} with certificates that do not hold",
+                message.target
+            ),
+            Self::ConflictingCheckpoints(a, b) => format!(
+                "{culprit} signed two CHECKPOINTs at {}: one for header {}, one for header {}",
+                a.seq,
+                a.header.short(),
+                b.header.short()
+            ),
+            Self::HiddenCertificate(vote, message) => format!(
+                "{culprit} sent a COMMIT for batch {} at sequence number {} in view {}, and hid its certificate in its \
+                 VIEW-CHANGE for view {}",
+                vote.digest.short(),
+                vote.seq,
+                vote.view,
+                message.target
+            ),
         }
     }
 
@@ -109,6 +207,19 @@ impl Evidence {
                     && check_new_view(ring, parameters, message)
                         .is_ok_and(|decision| !decision.choices.contains(&(vote.seq, null)))
             }
+            Self::BadViewChange(message) => {
+                view_change_is_signed(ring, message) && check_view_change(ring, parameters, message).is_err()
+            }
+            Self::ConflictingCheckpoints(a, b) => {
+                a.sender == b.sender
+                    && a.seq == b.seq
+                    && a.header != b.header
+                    && checkpoint_is_signed(ring, a)
+                    && checkpoint_is_signed(ring, b)
+            }
+            Self::HiddenCertificate(commit, message) => {
+                hides(commit, message) && vote_is_signed(ring, commit) && view_change_is_signed(ring, message)
+            }
         }
     }
 }
@@ -120,6 +231,15 @@ fn vote_is_signed(ring: &KeyRing, vote: &Vote) -> bool {
         vote.seq,
         &vote.digest,
         (vote.sender, &vote.signature),
+    )
+    .is_some_and(|claim| verify(&claim.key, &claim.message, &claim.signature))
+}
+
+fn checkpoint_is_signed(ring: &KeyRing, checkpoint: &Checkpoint) -> bool {
+    ring.checkpoint_claim(
+        checkpoint.seq,
+        &checkpoint.header,
+        (checkpoint.sender, &checkpoint.signature),
     )
     .is_some_and(|claim| verify(&claim.key, &claim.message, &claim.signature))
 }

@@ -66,7 +66,7 @@
 //! them is in every V, and no later view can have certified anything else for its n: so what is committed stays.
 //! `NEW-VIEW(v', V, O)` goes out; every backup computes O again, and believes nothing else.
 //!
-//! A void VIEW-CHANGE affects no other. A NEW-VIEW below the own target, installed already, or signed by another than
+//! A void VIEW-CHANGE affects no other, and is evidence. A NEW-VIEW below the own target, installed already, or signed by another than
 //! primary(v') is dropped; a bad one is evidence, and sends on to v' + 1 those who waited for exactly v'.
 //!
 //! # §4.5.2 Timers (`timer`, `view_change`, `turnaround`)
@@ -104,7 +104,8 @@
 //! - A primary is held to its turnaround, not only to T, so that one that is slow on purpose does not set the pace.
 //! - The view-change timer counts targets *at or above* the own one, and doubling has a cap.
 //! - V holds exactly 2f + 1 messages, sorted by sender, and certificates are sorted too: equal content is equal bytes.
-//! - Faults that can be proved are kept as [`evidence`]; a primary's also ends its view.
+//! - Faults that can be proved are kept as [`evidence`]; a primary's also ends its view. Since certificates travel with
+//!   VIEW-CHANGEs, whoever hides one after its COMMIT can be convicted as well, by whoever sees both statements.
 //! - Replies go by channels that the client authenticates; there is no tentative execution and no read-only shortcut.
 //! - Amnesia is treated as the Byzantine fault that it is.
 #![forbid(unsafe_code)]

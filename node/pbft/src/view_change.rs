@@ -355,6 +355,9 @@ impl Replica {
             } else {
                 Validity::Void
             };
+            if verdict.is_err() {
+                self.accuse(Evidence::BadViewChange(Arc::clone(message)), out);
+            }
             self.on_candidates_changed(out);
         }
     }

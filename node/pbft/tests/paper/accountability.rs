@@ -251,6 +251,96 @@ fn two_new_views_for_one_view() {
     cluster.assert_evidence_is_sound(&[1]);
 }
 
+#[test]
+fn two_checkpoints_for_one_height() {
+    let mut cluster = Cluster::new(4);
+    let (a, b) = (cluster.digest(&["a"]), cluster.digest(&["b"]));
+    for message in [
+        cluster.checkpoint(2, 4, a),
+        // Somebody is wrong, and nobody knows who.
+        cluster.checkpoint(3, 4, b),
+        cluster.checkpoint(2, 4, a),
+    ] {
+        cluster.feed(1, 2, message).unwrap();
+    }
+    assert!(names(&mut cluster, 1).is_empty());
+    let second = cluster.checkpoint(2, 4, b);
+    cluster.feed(1, 2, second).unwrap();
+    assert_eq!(names(&mut cluster, 1), ["conflicting_checkpoints"]);
+    cluster.assert_evidence_is_sound(&[2]);
+}
+
+/// A correct replica shows only certificates that it has checked.
+#[test]
+fn a_view_change_with_certificates_that_do_not_hold() {
+    let mut cluster = Cluster::new(4);
+    let digest = cluster.digest(&["a"]);
+    let short = cluster.prepared(&[1], 0, 1, digest);
+    let mut moved = cluster.prepared(&[1, 2], 0, 1, digest);
+    moved.digest = cluster.digest(&["b"]);
+    let stable = cluster.stable(&[0, 1], 4, digest);
+    for (stable, prepared) in [
+        (None, vec![short]),
+        (None, vec![moved]),
+        (Some(stable), Vec::new()),
+    ] {
+        let mut cluster = Cluster::new(4);
+        let message = cluster.view_change(3, 1, stable, prepared);
+        cluster.feed(0, 3, Message::ViewChange(message)).unwrap();
+        cluster.check(0);
+        assert_eq!(names(&mut cluster, 0), ["bad_view_change"]);
+        cluster.assert_evidence_is_sound(&[3]);
+    }
+}
+
+/// Whoever has sent a COMMIT shows its certificate, or a higher one, until a stable checkpoint covers it.
+#[test]
+fn a_view_change_that_hides_a_certificate() {
+    let mut cluster = Cluster::new(4);
+    let (a, b) = (cluster.digest(&["a"]), cluster.digest(&["b"]));
+    let commit = |view| cluster.vote(2, Phase::Commit, view, 1, a);
+    let change = |target, stable, p| cluster.view_change(2, target, stable, p);
+    let proves = |commit, message| {
+        let evidence = Evidence::HiddenCertificate(commit, message);
+        evidence.proves(&cluster.ring, &cluster.parameters, &Rules)
+    };
+    let shown = cluster.prepared(&[1, 2], 0, 1, a);
+    let other = cluster.prepared(&[1, 2], 0, 1, b);
+    let higher = cluster.prepared(&[0, 2], 1, 1, b);
+    let elsewhere = cluster.prepared(&[1, 2], 0, 2, a);
+    assert!(proves(commit(0), change(1, None, Vec::new())));
+    assert!(proves(commit(0), change(3, None, vec![elsewhere])));
+    assert!(proves(commit(0), change(1, None, vec![other])));
+    assert!(
+        proves(commit(1), change(2, None, vec![shown.clone()])),
+        "a lower one does not do"
+    );
+    assert!(!proves(commit(0), change(1, None, vec![shown])));
+    assert!(!proves(commit(0), change(2, None, vec![higher])));
+    assert!(
+        !proves(commit(1), change(1, None, Vec::new())),
+        "the COMMIT came later"
+    );
+    let stable = cluster.stable(&[0, 1, 3], 4, a);
+    assert!(
+        !proves(commit(0), change(1, Some(stable), Vec::new())),
+        "it is not needed any more"
+    );
+    let prepare = cluster.vote(2, Phase::Prepare, 0, 1, a);
+    assert!(
+        !proves(prepare, change(1, None, Vec::new())),
+        "a PREPARE promises nothing"
+    );
+    let others = cluster.vote(3, Phase::Commit, 0, 1, a);
+    assert!(
+        !proves(others, change(1, None, Vec::new())),
+        "another's COMMIT binds nobody"
+    );
+    let mut forged = commit(0);
+    forged.signature = cluster.vote(3, Phase::Commit, 0, 1, a).signature;
+    assert!(!proves(forged, change(1, None, Vec::new())));
+}
+
 /// A proposal of the new view that comes before its NEW-VIEW and contradicts it, below a checkpoint that comes with it.
 #[test]
 fn a_proposal_that_the_new_view_contradicts() {

@@ -302,7 +302,12 @@ fn a_void_view_change_spoils_nothing() {
     };
     let senders: Vec<u16> = message.view_changes.iter().map(|one| one.sender.get()).collect();
     assert_eq!(senders, [1, 2, 3]);
-    cluster.assert_evidence_is_sound(&[]);
+    assert_eq!(
+        cluster.node(1).evidence.len(),
+        1,
+        "for the void one, which n0 has signed"
+    );
+    cluster.assert_evidence_is_sound(&[0]);
 }
 
 /// What a backup does not find in V is not accepted in O: left out, swapped, nulled, added, or a V that is void.
