@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 /// A replica's home directory:
 ///
 /// ```text
-/// config.toml  genesis.json  keys/{replica,network}.key  data/{lock,db}  run/
+/// config.toml  genesis.json  keys/{replica,network}.key  data/{lock,db,evidence,transcript}  run/
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Home(PathBuf);
@@ -47,6 +47,14 @@ impl Home {
     /// The database.
     pub fn database(&self) -> PathBuf {
         self.data().join("db")
+    }
+    /// Provable faults of other replicas, a file each, to be taken away; the database has them too.
+    pub fn evidence(&self) -> PathBuf {
+        self.data().join("evidence")
+    }
+    /// What was said and heard, for audits.
+    pub fn transcript(&self) -> PathBuf {
+        self.data().join("transcript")
     }
     /// Held by the process that uses the data.
     pub fn lock(&self) -> PathBuf {

@@ -2,14 +2,13 @@
 
 use std::fmt::Write;
 
-use tagma_crypto::encode::{Decode, MAX_INPUT, decode};
-use tagma_ledger::store::{Store, Table};
+use tagma_evidence::Judge;
 use tagma_pbft::evidence::Evidence;
 use tagma_pbft::{ReplicaId, record};
 
 use super::offline::Offline;
 use super::{HomeArgs, print};
-use crate::core::{LedgerRules, key_ring, protocol_parameters, records};
+use crate::core::records;
 use crate::driver::store_failure;
 use crate::exit::{Exit, Failure};
 use crate::http::block_json;
@@ -104,25 +103,14 @@ pub struct RecordedFault {
 /// If the data is in use or damaged.
 pub fn recorded_faults(home: &HomeArgs) -> Result<Vec<RecordedFault>, Failure> {
     let data = Offline::open(home)?;
-    let ring = key_ring(&data.genesis).map_err(Failure::with(Exit::Config))?;
-    let parameters = protocol_parameters(&data.genesis);
-    let rules = LedgerRules::new(ring.chain, data.genesis.parameters.clone());
-    let table = Table(record::EVIDENCE);
-    // Bounded by what the protocol keeps: a few for each culprit and kind.
-    let pairs = data
-        .store
-        .range(table, &[], None, usize::MAX, false)
-        .map_err(store_failure)?;
-    let mut faults = Vec::new();
-    for (key, value) in pairs {
-        let evidence: Evidence = read(table, &key, &value)?;
-        faults.push(RecordedFault {
-            culprit: evidence.culprit(&ring),
-            name: evidence.name(),
-            proved: evidence.proves(&ring, &parameters, &rules),
-        });
-    }
-    Ok(faults)
+    let judge = Judge::new(&data.genesis).map_err(Failure::with(Exit::Config))?;
+    let stored = records::evidence(&*data.store).map_err(store_failure)?;
+    let fault = |evidence: &Evidence| RecordedFault {
+        culprit: evidence.culprit(judge.ring()),
+        name: evidence.name(),
+        proved: judge.convicts(evidence).is_some(),
+    };
+    Ok(stored.iter().map(fault).collect())
 }
 
 fn evidence(home: &HomeArgs) -> Result<(), Failure> {
@@ -136,14 +124,4 @@ fn evidence(home: &HomeArgs) -> Result<(), Failure> {
         text.push_str("no evidence\n");
     }
     print(&text)
-}
-
-fn read<T: Decode<()>>(table: Table, key: &[u8], value: &[u8]) -> Result<T, Failure> {
-    decode(value, MAX_INPUT).map_err(|error| {
-        store_failure(tagma_ledger::store::StoreError::Corrupt {
-            table,
-            key: key.to_vec(),
-            why: error.to_string(),
-        })
-    })
 }

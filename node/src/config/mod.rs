@@ -32,6 +32,8 @@ pub struct Config {
     pub clients: Clients,
     /// The database.
     pub storage: Storage,
+    /// What is kept for audits.
+    pub transcript: TranscriptSettings,
     /// Logs.
     pub log: Log,
 }
@@ -170,6 +172,25 @@ impl Default for Storage {
     }
 }
 
+/// The log of signed statements sent and received, in `data/transcript`, which `tagma-testnet check --audit` reads.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TranscriptSettings {
+    /// Whether it is written.
+    pub enabled: bool,
+    /// The disk space it takes; the oldest part goes first.
+    pub max_bytes: Size,
+}
+
+impl Default for TranscriptSettings {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            max_bytes: Size(64 << 20),
+        }
+    }
+}
+
 /// Logs, on stderr.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -246,6 +267,12 @@ impl Config {
             return Err(ConfigError::value(
                 "storage",
                 "block_cache must be 1MiB or more, write_buffers 4MiB or more",
+            ));
+        }
+        if self.transcript.max_bytes.0 < 64 << 10 {
+            return Err(ConfigError::value(
+                "transcript.max_bytes",
+                "must be 64KiB or more",
             ));
         }
         for key in self.network.peer_addresses.keys() {

@@ -4,6 +4,7 @@
 mod admission;
 mod clients;
 mod executor;
+mod heard;
 pub mod records;
 mod rules;
 mod serve;
@@ -19,15 +20,17 @@ use tagma_pbft::quorum::BadReplicaCount;
 use tagma_pbft::record::Recovered;
 use tagma_pbft::verify::Checked;
 use tagma_pbft::{
-    Config, Incoming, Input, KeyRing, Message, Now, Outputs, Parameters, Quorum, Recipient, Replica,
-    ReplicaId, Send, SeqNum, Standing, Ticket, Time, Tuning, Verified,
+    Config, Incoming, Input, Message, Now, Outputs, Recipient, Replica, ReplicaId, Send, SeqNum, Standing,
+    Ticket, Time, Tuning, Verified,
 };
 use tagma_wire::client_protocol::{ClientResponse, Refusal, Reply};
 
 pub use clients::ClientId;
 pub use executor::{BlockDone, Executor, ExecutorStart, LedgerView};
+pub use heard::hear_store;
 pub use rules::{LedgerRules, ValidRequest};
 pub use serve::Serve;
+pub use tagma_evidence::{key_ring, protocol_parameters};
 pub use transfer::{StateQuestion, TransferEvent, TransferJob};
 
 use admission::{Admission, Admitted, Release};
@@ -46,30 +49,6 @@ pub struct CoreSetup {
     pub tuning: Tuning,
     /// The rules that checked what comes in.
     pub rules: Arc<LedgerRules>,
-}
-
-/// The keys of a chain's replicas.
-///
-/// # Errors
-/// If the number of replicas is not 3f + 1.
-pub fn key_ring(genesis: &Genesis) -> Result<KeyRing, BadReplicaCount> {
-    Ok(KeyRing {
-        chain: genesis.chain_id(),
-        quorum: Quorum::new(genesis.replicas.len())?,
-        keys: genesis.replicas.iter().map(|replica| replica.vote_key).collect(),
-    })
-}
-
-/// The protocol's share of a chain's parameters.
-pub fn protocol_parameters(genesis: &Genesis) -> Parameters {
-    let parameters = &genesis.parameters;
-    Parameters {
-        checkpoint_interval: parameters.checkpoint_interval,
-        window: parameters.window,
-        max_batch_requests: usize::try_from(parameters.max_batch_requests).unwrap_or(usize::MAX),
-        max_batch_bytes: usize::try_from(parameters.max_batch_bytes).unwrap_or(usize::MAX),
-        max_clock_drift_ms: parameters.max_clock_drift_ms,
-    }
 }
 
 /// Something that happened to this replica.

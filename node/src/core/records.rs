@@ -1,8 +1,10 @@
 //! The protocol's records in the ledger's store.
 
 use tagma_crypto::Digest;
+use tagma_crypto::encode::{MAX_INPUT, decode};
 use tagma_ledger::store::{Store, StoreError, Table, WriteBatch};
-use tagma_pbft::record::{Change, Record, Recovered, TABLES};
+use tagma_pbft::evidence::Evidence;
+use tagma_pbft::record::{Change, EVIDENCE, Record, Recovered, TABLES};
 
 /// How many keys are read at a time.
 const SCAN: usize = 1024;
@@ -50,4 +52,21 @@ pub fn load<S: Store>(store: &S, chain: &Digest) -> Result<Recovered, StoreError
         }
     }
     Ok(recovered)
+}
+
+/// The evidence that a store holds, by culprit and kind; bounded by what the protocol keeps of each.
+///
+/// # Errors
+/// If the store fails or holds what this program did not write.
+pub fn evidence<S: Store>(store: &S) -> Result<Vec<Evidence>, StoreError> {
+    let table = Table(EVIDENCE);
+    let pairs = store.range(table, &[], None, usize::MAX, false)?;
+    let decoded = pairs.into_iter().map(|(key, value)| {
+        decode(&value, MAX_INPUT).map_err(|error| StoreError::Corrupt {
+            table,
+            key,
+            why: error.to_string(),
+        })
+    });
+    decoded.collect()
 }

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tagma_crypto::{Claim, Digest, KnownSignatures, PublicKey, Request};
+use tagma_evidence::StaticRules;
 use tagma_ledger::transaction::signature_rejection;
 use tagma_ledger::{Parameters, Rejection, StaticChecks, Transaction};
 use tagma_pbft::RequestRules;
@@ -54,8 +55,7 @@ struct Memory {
 
 /// The rules of one chain for requests. They depend on genesis alone; the memory only saves work.
 pub struct LedgerRules {
-    chain: Digest,
-    parameters: Parameters,
+    rules: StaticRules,
     known: Arc<KnownSignatures>,
     memory: Mutex<Memory>,
 }
@@ -64,8 +64,7 @@ impl LedgerRules {
     /// The rules of the chain with this id and these parameters.
     pub fn new(chain: Digest, parameters: Parameters) -> Self {
         Self {
-            chain,
-            parameters,
+            rules: StaticRules::new(chain, parameters),
             known: Arc::default(),
             memory: Mutex::default(),
         }
@@ -103,7 +102,7 @@ impl LedgerRules {
     /// # Errors
     /// The first check that fails.
     pub fn read(&self, request: &Request) -> Result<Transaction, Rejection> {
-        request.check_form(&self.chain, &self.parameters)
+        request.check_form(self.rules.chain(), self.rules.parameters())
     }
 
     /// Checks many requests with one batch of signatures. The verdicts are those of checking each alone.
@@ -113,7 +112,7 @@ impl LedgerRules {
             .into_iter()
             .map(|request| {
                 let transaction = self.read(&request)?;
-                let digest = request.digest(&self.chain);
+                let digest = request.digest(self.rules.chain());
                 let claim = if self.knows(&request, &digest) {
                     None
                 } else {
@@ -143,11 +142,7 @@ impl LedgerRules {
 
 impl RequestRules for LedgerRules {
     fn claim(&self, request: &Request, digest: &Digest) -> Result<Option<Claim>, &'static str> {
-        let transaction = self.read(request).map_err(|rejection| match rejection {
-            Rejection::TooLarge { .. } => "the request is too large",
-            Rejection::WrongChain { .. } => "the request is for another chain",
-            _ => "the request is malformed",
-        })?;
-        Ok((!self.knows(request, digest)).then(|| request.claim(&transaction)))
+        let claim = self.rules.claim(request, digest)?;
+        Ok(claim.filter(|_| !self.knows(request, digest)))
     }
 }

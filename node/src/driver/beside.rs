@@ -1,17 +1,21 @@
 //! The threads that work for the loop.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::thread::JoinHandle;
 
+use tagma_evidence::Judge;
 use tagma_pbft::Verifier;
+use tagma_pbft::evidence::Evidence;
 use tagma_pbft::io::Check;
 
 use super::clients::Clients;
 use super::mesh::Mesh;
 use super::shared::Shared;
+use super::transcript::Transcript;
 use super::verification::run_checks;
-use super::{Inbox, execution, reader, sync};
+use super::{Inbox, evidence, execution, reader, sync};
 use crate::core::Executor;
 use crate::exit::{Exit, Failure};
 use crate::metrics::Metrics;
@@ -27,6 +31,11 @@ pub(super) struct BesideParts {
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: Metrics,
     pub(super) inbox: Inbox,
+    pub(super) judge: Judge,
+    /// Where files of evidence go.
+    pub(super) evidence: PathBuf,
+    /// Where the transcript goes, and the bytes it may take, if one is kept.
+    pub(super) transcript: Option<(PathBuf, u64)>,
 }
 
 /// The threads that work for the loop, and the ways to them.
@@ -35,6 +44,8 @@ pub(super) struct Beside {
     pub(super) executor: Sender<execution::Job>,
     pub(super) checker: Sender<Check>,
     pub(super) reader: Sender<reader::Job>,
+    pub(super) evidence: Sender<Evidence>,
+    pub(super) transcript: Transcript,
     pub(super) threads: Vec<JoinHandle<()>>,
 }
 
@@ -49,12 +60,27 @@ impl Beside {
             shared,
             metrics,
             inbox,
+            judge,
+            evidence: directory,
+            transcript,
         } = parts;
         let (sync, groups): (_, Receiver<sync::Group>) = mpsc::channel();
         let (executions, jobs) = mpsc::channel();
         let (checker, checks) = mpsc::channel();
         let (reader, questions) = mpsc::channel();
-        let threads = vec![
+        let (evidence, found) = mpsc::channel();
+        let mut recorder = None;
+        let transcript = match transcript {
+            None => Transcript::none(metrics.clone()),
+            Some((directory, max_bytes)) => {
+                let (transcript, entries) = Transcript::new(metrics.clone());
+                recorder = Some(thread("transcript", move || {
+                    super::transcript::run(&directory, max_bytes, &entries);
+                })?);
+                transcript
+            }
+        };
+        let mut threads = vec![
             thread("sync", {
                 let (inbox, metrics) = (inbox.clone(), metrics.clone());
                 let interposer = mesh.interposer.clone();
@@ -80,12 +106,18 @@ impl Beside {
             thread("reader", move || {
                 reader::run(&questions, &shared, &mesh, &clients);
             })?,
+            thread("evidence", move || {
+                evidence::run(&judge, &directory, &found);
+            })?,
         ];
+        threads.extend(recorder);
         Ok(Self {
             sync,
             executor: executions,
             checker,
             reader,
+            evidence,
+            transcript,
             threads,
         })
     }

@@ -5,6 +5,8 @@
 //! clients ▶ admission ─┼──▶ the loop: step ─┼──▶ executor ─▶ (Executed comes back)
 //! timers ──────────────┘                    ├──▶ checker ──▶ (Checked comes back)
 //!                                           ├──▶ reader ───▶ answers from the store
+//!                                           ├──▶ evidence ─▶ files
+//!                                           ├──▶ transcript, if one is kept
 //!                                           └──▶ peers and clients
 //! ```
 //!
@@ -16,12 +18,15 @@
 //! - records to be synced and batches to be executed by the protocol's window, and by the blocks that one answer to this
 //!   replica's own question may hold;
 //! - checks by the protocol, which asks for one VIEW-CHANGE of each replica and one NEW-VIEW at a time;
+//! - entries of the transcript by their own queue, above which they are dropped and counted;
+//! - evidence by the protocol, which keeps a few of each kind and culprit;
 //! - questions of peers by a fixed number for each, above which they are dropped and counted.
 
 mod admission;
 mod beside;
 mod clients;
 mod clock;
+mod evidence;
 mod execution;
 mod fatal;
 mod interposer;
@@ -33,6 +38,7 @@ mod setup;
 mod shared;
 mod sync;
 mod throttle;
+mod transcript;
 mod turn;
 mod verification;
 mod views;

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tagma_crypto::Digest;
+use tagma_evidence::Judge;
 use tagma_ledger::{Genesis, LedgerStore};
 use tagma_pbft::{ReplicaId, Ticket, Verifier};
 use tagma_wire::{ClientEvents, ClientListener, Identity, PeerEndpoint, PeerEvents, PeerInfo, WireCounters};
@@ -83,7 +84,12 @@ impl Node {
             checkpoint,
             clock,
         } = open(&setup)?;
-        let NodeSetup { config, genesis, .. } = &setup;
+        let NodeSetup {
+            home,
+            config,
+            genesis,
+            ..
+        } = &setup;
         let me = core.replica().id();
         let wire = Arc::new(WireCounters::new(
             others(genesis, me).map(|id| u32::from(id.get())),
@@ -94,9 +100,12 @@ impl Node {
         published.count(&metrics);
         let views = SyncedViews::new((published.view, published.target, published.primary));
         let ledger = LedgerStore::new(Arc::clone(&store), genesis);
+        let found = records::evidence(&*store).map_err(store_failure)?;
+        let judge = Judge::new(genesis).map_err(Failure::with(Exit::Config))?;
         let shared = Shared::new(
             me,
             Arc::clone(genesis),
+            judge.clone(),
             clock,
             Arc::clone(&wire),
             ledger,
@@ -124,6 +133,12 @@ impl Node {
         let answers = Clients::new(Arc::clone(&clients), interposer);
         let (inbox, wakes) = mpsc::channel();
         let beside = Beside::start(BesideParts {
+            judge,
+            evidence: home.evidence(),
+            transcript: config
+                .transcript
+                .enabled
+                .then(|| (home.transcript(), config.transcript.max_bytes.0 as u64)),
             store,
             executor,
             verifier: verifier.clone(),
@@ -133,6 +148,9 @@ impl Node {
             metrics: metrics.clone(),
             inbox: inbox.clone(),
         })?;
+        for evidence in found {
+            let _ = beside.evidence.send(evidence);
+        }
         let stop_gates = watch::Sender::new(false);
         let verification = Verification {
             events: peer_events,
@@ -141,6 +159,7 @@ impl Node {
             verifier,
             mesh: mesh.clone(),
             inbox: inbox.clone(),
+            transcript: beside.transcript.clone(),
             metrics: metrics.clone(),
             strikes: BTreeMap::new(),
         };
@@ -171,6 +190,8 @@ impl Node {
             executor: beside.executor,
             checker: beside.checker,
             reader: beside.reader,
+            evidence: beside.evidence,
+            transcript: beside.transcript,
             questions: Questions::default(),
             shared: Arc::clone(&shared),
             metrics: metrics.clone(),

@@ -3,8 +3,10 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tagma_crypto::{Digest, List, PublicKey, Text};
+use tagma_evidence::Judge;
 use tagma_ledger::store::StoreError;
 use tagma_ledger::{BlockHeader, Genesis, LedgerStore};
+use tagma_pbft::evidence::Evidence;
 use tagma_pbft::{Replica, ReplicaId, Standing};
 use tagma_wire::WireCounters;
 use tagma_wire::client_protocol::{
@@ -12,7 +14,7 @@ use tagma_wire::client_protocol::{
 };
 
 use super::Clock;
-use crate::core::{Core, LedgerView};
+use crate::core::{Core, LedgerView, records};
 use crate::metrics::Metrics;
 use crate::storage::RocksStore;
 
@@ -92,6 +94,7 @@ pub struct Shared {
     me: ReplicaId,
     genesis: Arc<Genesis>,
     chain: Digest,
+    judge: Judge,
     clock: Clock,
     wire: Arc<WireCounters>,
     ledger: LedgerStore<Arc<RocksStore>>,
@@ -102,6 +105,7 @@ impl Shared {
     pub(super) fn new(
         me: ReplicaId,
         genesis: Arc<Genesis>,
+        judge: Judge,
         clock: Clock,
         wire: Arc<WireCounters>,
         ledger: LedgerStore<Arc<RocksStore>>,
@@ -111,6 +115,7 @@ impl Shared {
             me,
             chain: genesis.chain_id(),
             genesis,
+            judge,
             clock,
             wire,
             ledger,
@@ -200,6 +205,19 @@ impl Shared {
     /// If the store fails or the block is damaged.
     pub fn block(&self, height: u64) -> Result<Option<BlockReport>, StoreError> {
         stored_block(&self.ledger, height)
+    }
+
+    /// The provable faults that this replica has stored.
+    ///
+    /// # Errors
+    /// If the store fails or a record is damaged.
+    pub fn evidence(&self) -> Result<Vec<Evidence>, StoreError> {
+        records::evidence(&**self.ledger.store())
+    }
+
+    /// What judges evidence of this chain.
+    pub fn judge(&self) -> &Judge {
+        &self.judge
     }
 
     /// Where a request was executed and with what outcome, and the height this is of.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tagma_crypto::Digest;
 use tagma_ledger::BlockHeader;
+use tagma_pbft::evidence::Evidence;
 use tagma_pbft::io::Check;
 use tagma_pbft::{Event, SeqNum, Ticket};
 use tagma_wire::ConnectionId;
@@ -16,6 +17,7 @@ use super::mesh::Mesh;
 use super::phases::Phases;
 use super::reader::{Job as ReaderJob, Questions};
 use super::sync::Group;
+use super::transcript::Transcript;
 use super::views::SyncedViews;
 use super::{Clock, Published, Shared, Wake};
 use crate::core::{ClientId, Core, CoreInput, CoreOutputs, TransferEvent};
@@ -37,6 +39,8 @@ pub(super) struct Loop {
     pub(super) executor: Sender<ExecutorJob>,
     pub(super) checker: Sender<Check>,
     pub(super) reader: Sender<ReaderJob>,
+    pub(super) evidence: Sender<Evidence>,
+    pub(super) transcript: Transcript,
     pub(super) questions: Questions,
     pub(super) shared: Arc<Shared>,
     pub(super) metrics: Metrics,
@@ -138,6 +142,7 @@ impl Loop {
                 "a {} was about to leave before what it promises is on disk",
                 send.message.kind().name()
             );
+            self.transcript.said(&send.message);
             self.mesh.send(send.to, &send.message);
         }
         for execution in pbft.execute.drain(..) {
@@ -154,7 +159,9 @@ impl Loop {
             let _ = self.executor.send(ExecutorJob::Transfer(job));
         }
         // Also among the records, which is where they are kept.
-        pbft.evidence.clear();
+        for evidence in pbft.evidence.drain(..) {
+            let _ = self.evidence.send(evidence);
+        }
         for event in pbft.events.drain(..) {
             tell(&self.metrics, &mut self.phases, event);
         }

@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::mesh::Mesh;
+use super::transcript::Transcript;
 use super::{Inbox, Wake};
 use crate::core::CoreInput;
 use crate::metrics::{Metrics, Path};
@@ -38,6 +39,7 @@ pub(super) struct Verification {
     pub(super) verifier: Verifier,
     pub(super) mesh: Mesh,
     pub(super) inbox: Inbox,
+    pub(super) transcript: Transcript,
     pub(super) metrics: Metrics,
     pub(super) strikes: BTreeMap<ReplicaId, (Instant, u32)>,
 }
@@ -128,7 +130,10 @@ impl Verification {
         verdict: Result<Verified<Incoming>, Rejection>,
     ) -> bool {
         match verdict {
-            Ok(message) => self.forward(CoreInput::Peer { from, message }, Some(permit)),
+            Ok(message) => {
+                self.transcript.heard(from, message.get());
+                self.forward(CoreInput::Peer { from, message }, Some(permit))
+            }
             Err(rejection) => {
                 self.metrics.rejected(kind.name(), rejection.name());
                 tracing::warn!(peer = %from, kind = kind.name(), %rejection, "a message was not accepted");

@@ -8,11 +8,13 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Deserialize;
-use tagma_crypto::PublicKey;
+use tagma_crypto::{Digest, PublicKey};
+use tagma_evidence::EvidenceFile;
 use tagma_pbft::Standing;
+use tagma_pbft::evidence::Evidence;
 use tokio::sync::Semaphore;
 
-use super::views::{Account, Block, Problem, Status};
+use super::views::{Account, Block, EvidenceList, Problem, Status};
 use crate::driver::Shared;
 use crate::metrics::Metrics;
 
@@ -32,6 +34,8 @@ pub(super) fn router(shared: Arc<Shared>, metrics: Metrics, max_reads: usize) ->
         .route("/v1/status", get(status))
         .route("/v1/blocks/{height}", get(block))
         .route("/v1/accounts/{key}", get(account))
+        .route("/v1/evidence", get(evidence_list))
+        .route("/v1/evidence/{id}", get(evidence_file))
         .with_state(App {
             shared,
             metrics,
@@ -124,6 +128,46 @@ async fn account(State(app): State<App>, Path(key): Path<String>) -> Response {
             StatusCode::NOT_FOUND,
             format!("there is no such account at height {height}"),
         ),
+    }
+}
+
+async fn evidence_list(State(app): State<App>) -> Response {
+    match stored_evidence(&app).await {
+        Ok(evidence) => {
+            let shared = &app.shared;
+            Json(EvidenceList::new(shared.me(), shared.judge(), &evidence)).into_response()
+        }
+        Err(response) => response,
+    }
+}
+
+async fn evidence_file(State(app): State<App>, Path(id): Path<String>) -> Response {
+    let id: Digest = match id.parse() {
+        Ok(id) => id,
+        Err(error) => return problem(StatusCode::BAD_REQUEST, error),
+    };
+    match stored_evidence(&app).await {
+        Ok(evidence) => match evidence.iter().find(|evidence| evidence.id() == id) {
+            Some(evidence) => {
+                let file = EvidenceFile::new(app.shared.judge(), evidence);
+                ([(header::CONTENT_TYPE, "application/json")], file.text).into_response()
+            }
+            None => problem(StatusCode::NOT_FOUND, "there is no such evidence here"),
+        },
+        Err(response) => response,
+    }
+}
+
+async fn stored_evidence(app: &App) -> Result<Vec<Evidence>, Response> {
+    let Ok(_read) = app.reads.acquire().await else {
+        return Err(problem(StatusCode::SERVICE_UNAVAILABLE, "stopping"));
+    };
+    let shared = Arc::clone(&app.shared);
+    let failed = |error: String| problem(StatusCode::INTERNAL_SERVER_ERROR, error);
+    match tokio::task::spawn_blocking(move || shared.evidence()).await {
+        Ok(Ok(evidence)) => Ok(evidence),
+        Ok(Err(error)) => Err(failed(error.to_string())),
+        Err(error) => Err(failed(error.to_string())),
     }
 }
 

@@ -2,7 +2,10 @@
 
 use serde::{Serialize, Serializer};
 use tagma_crypto::Digest;
+use tagma_evidence::Judge;
 use tagma_ledger::{BlockHeader, Outcome, Receipt, SignedTransaction, Transaction};
+use tagma_pbft::ReplicaId;
+use tagma_pbft::evidence::Evidence;
 use tagma_wire::client_protocol::{AccountReport, BlockReport, StatusReport};
 
 fn text<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
@@ -193,6 +196,39 @@ fn numbers_as_text(value: serde_json::Value) -> serde_json::Value {
             .map(|(key, value)| (key, numbers_as_text(value)))
             .collect(),
         other => other,
+    }
+}
+
+/// `evidence-list/v1`
+#[derive(Serialize)]
+pub(super) struct EvidenceList {
+    schema: &'static str,
+    replica: u16,
+    evidence: Vec<EvidenceEntry>,
+}
+
+/// One provable fault; the proof is at `/v1/evidence/ID`.
+#[derive(Serialize)]
+struct EvidenceEntry {
+    id: Digest,
+    culprit: u16,
+    fault: &'static str,
+    sentence: String,
+}
+
+impl EvidenceList {
+    pub(super) fn new(replica: ReplicaId, judge: &Judge, evidence: &[Evidence]) -> Self {
+        let entry = |evidence: &Evidence| EvidenceEntry {
+            id: evidence.id(),
+            culprit: evidence.culprit(judge.ring()).get(),
+            fault: evidence.name(),
+            sentence: evidence.sentence(judge.ring()),
+        };
+        Self {
+            schema: "evidence-list/v1",
+            replica: replica.get(),
+            evidence: evidence.iter().map(entry).collect(),
+        }
     }
 }
 

@@ -136,6 +136,8 @@ pub struct Metrics {
     pub states_installed: Counter,
     /// Answers to peers that were not given because too many were asked for at once.
     pub unserved: Counter,
+    /// Statements left out of the transcript because its disk did not keep up.
+    pub unrecorded: Counter,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -173,6 +175,7 @@ impl Metrics {
             sync_groups: Histogram::new(exponential_buckets(1.0, 2.0, 10)),
             states_installed: Counter::default(),
             unserved: Counter::default(),
+            unrecorded: Counter::default(),
         };
         metrics.register_agreement(&mut registry);
         metrics.register_rest(&mut registry);
@@ -292,6 +295,11 @@ impl Metrics {
             "serves_refused",
             "Questions of peers left unanswered because they asked too many at once.",
             self.unserved.clone(),
+        );
+        registry.register(
+            "transcript_dropped",
+            "Statements left out of the transcript because its disk did not keep up.",
+            self.unrecorded.clone(),
         );
     }
 
