@@ -7,12 +7,14 @@
 //!   that lie late.
 //! * [`read`]: accounts, blocks and requests as f + 1 replicas have them.
 //! * [`Keystore`], [`Pending`], [`Home`]: keys, requests of unknown outcome, and where they are kept.
+//! * [`evidence`]: the provable faults that replicas have stored.
 //! * [`ExitCode`]: what Tagma's commands exit with.
 
 #![forbid(unsafe_code)]
 
 mod client;
 pub mod error;
+pub mod evidence;
 mod exit;
 mod home;
 mod keystore;

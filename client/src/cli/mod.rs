@@ -4,6 +4,7 @@ mod account;
 mod batch;
 mod context;
 mod duration;
+mod evidence;
 mod failure;
 mod output;
 mod reads;
@@ -75,6 +76,9 @@ enum Command {
     /// What became of a request.
     #[command(subcommand, after_help = ExitCode::help())]
     Tx(TxCommand),
+    /// Provable faults of replicas: list them, take them away, verify them offline.
+    #[command(subcommand, after_help = ExitCode::help())]
+    Evidence(EvidenceCommand),
     /// How each replica is, in its own words.
     #[command(after_help = ExitCode::help())]
     Status,
@@ -172,6 +176,23 @@ enum TxCommand {
     },
 }
 
+#[derive(Subcommand, Debug)]
+enum EvidenceCommand {
+    /// What the replicas can prove of each other; each proof is fetched and verified before it is shown.
+    List,
+    /// Write what the replicas can prove into files.
+    Export {
+        /// The directory; it is made if it is not there.
+        dir: PathBuf,
+    },
+    /// Whether files prove a fault, from genesis alone: 0 if all do, 7 if one does not.
+    Verify {
+        /// The files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+}
+
 /// What a transfer waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Wait {
@@ -228,6 +249,7 @@ async fn dispatch(args: &Args) -> Result<ExitCode, Failure> {
         Command::Block { height } => reads::block(*height, Context::open(common)?).await,
         Command::Tx(TxCommand::Status { hash }) => reads::tx_status(hash, Context::open(common)?).await,
         Command::Tx(TxCommand::Wait { hash }) => submit::wait(hash, Context::open(common)?).await,
+        Command::Evidence(command) => evidence::run(command, common).await,
         Command::Status => status::status(Context::open(common)?).await,
         Command::Health { require } => status::health(*require, Context::open(common)?).await,
         // Answered before a runtime was made.

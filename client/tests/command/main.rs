@@ -11,6 +11,7 @@
 mod support;
 
 mod accounts;
+mod evidence;
 mod looks;
 mod transfers;
 mod usage;
