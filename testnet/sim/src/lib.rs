@@ -21,6 +21,7 @@
 //! `tagma-testnet sim --seeds 100` runs it; a run that fails prints the command that replays it, with a trace for people.
 #![forbid(unsafe_code)]
 
+pub mod audit;
 pub mod byzantine;
 mod carry;
 pub mod chain;

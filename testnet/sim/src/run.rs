@@ -276,9 +276,13 @@ fn states(world: &World) -> String {
 /// Runs a plan to its end.
 #[must_use]
 pub fn run(plan: &Plan, readable: bool) -> Outcome {
-    let mut world = build(plan, readable);
+    play_out(&mut build(plan, readable), plan)
+}
+
+/// Plays a plan in the world that was built for it.
+pub(crate) fn play_out(world: &mut World, plan: &Plan) -> Outcome {
     // A replica that panics is a failure of the run like any other.
-    let played = catch_unwind(AssertUnwindSafe(|| play(&mut world, plan)));
+    let played = catch_unwind(AssertUnwindSafe(|| play(world, plan)));
     let failure = match played {
         Ok(Ok(())) => None,
         Ok(Err(violation)) => Some(world.report(&violation)),
@@ -290,7 +294,7 @@ pub fn run(plan: &Plan, readable: bool) -> Outcome {
             Some(world.report(&Violation::new("no panics", text)))
         }
     };
-    finish(&world, plan.seed, failure)
+    finish(world, plan.seed, failure)
 }
 
 /// What came of a world.

@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use tagma_evidence::forensics::Statements;
+use tagma_evidence::transcript::Statement;
 use tagma_ledger::Request;
 use tagma_node::core::{ClientId, CoreInput, Serve};
 use tagma_pbft::ReplicaId;
@@ -156,6 +158,8 @@ pub struct World {
     pub(crate) highest_view: u64,
     /// Whether primaries are disturbed again and again.
     pub(crate) churning: bool,
+    /// What all honest hosts were told, if somebody wants to audit the run.
+    pub(crate) heard: Option<Statements>,
 }
 
 impl World {
@@ -192,6 +196,7 @@ impl World {
             view_changes: 0,
             highest_view: 0,
             churning: false,
+            heard: None,
             chain,
         }
     }
@@ -452,6 +457,11 @@ impl World {
         let Some(packet) = shown else { return Ok(()) };
         match self.gate.message(me, &packet) {
             Ok(message) => {
+                if let Some(heard) = self.heard.as_mut().filter(|_| honest) {
+                    for statement in Statement::of_incoming(message.get()) {
+                        heard.hear(&statement);
+                    }
+                }
                 if self.trace.is_readable() {
                     let text = crate::describe::incoming(message.get());
                     self.trace.line(self.now, || format!("h{to} <- h{from} {text}"));
