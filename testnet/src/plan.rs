@@ -193,6 +193,11 @@ pub fn init_home(layout: &Layout, genesis: &Path, id: u16, programs: &Programs) 
             log: String::from_utf8_lossy(&output.stderr).trim_end().to_owned(),
         });
     }
+    // Small networks on one machine, made to be looked at: what nodes were told is worth its disk space.
+    let settings = layout.home(id).join("config.toml");
+    let mut text = fs::read_to_string(&settings).map_err(|source| Error::io("read", &settings, source))?;
+    text.push_str("transcript.enabled = true\n");
+    write(&settings, &text)?;
     make_directory(&layout.run(id))
 }
 

@@ -1,4 +1,4 @@
-//! `ps`, `status`, `logs`, and how a check is printed: looking, changing nothing.
+//! `ps`, `status`, `logs`, `check`: looking, changing nothing.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -8,9 +8,10 @@ use comfy_table::{Table, presets};
 use serde_json::{Value, json};
 use tagma_wire::client_protocol::StatusReport;
 
-use super::{Format, NodeName, block_on, resolve};
+use super::{CheckArgs, Format, NodeName, block_on, resolve};
+use crate::audit;
 use crate::byzantine::control;
-use crate::check::{Report, Verdict};
+use crate::check::{self, Report, Verdict};
 use crate::error::Error;
 use crate::network::{Network, Statuses};
 use crate::observe::Observer;
@@ -194,24 +195,97 @@ pub(super) fn logs(network: &Network, name: NodeName, follow: bool) -> Result<()
     }
 }
 
-pub(super) fn print_check(report: &Report, format: Format) -> Result<(), Error> {
-    match format {
-        Format::Table => println!("{report}"),
-        Format::Json => print_json(&json!({
-            "schema": "check/v1",
-            "verdict": match report.verdict() {
-                Verdict::Converged => "converged",
-                Verdict::Degraded => "degraded",
-                Verdict::Diverged => "diverged",
-            },
-            "chain": report.chain, "replicas": report.replicas, "answering": report.answering,
-            "height": report.height.to_string(), "tip": report.tip,
-            "state_height": report.state_root.map(|(height, _)| height.to_string()),
-            "state_root": report.state_root.map(|(_, root)| root),
-            "executed": report.executed, "accounts": report.holdings.len(),
-            "sum": report.sum.to_string(), "supply": report.supply.to_string(),
-            "contradictions": report.contradictions, "gaps": report.gaps,
+/// Compares the nodes and audits their homes, as asked.
+pub(super) fn check(network: &Network, args: &CheckArgs, format: Format) -> Result<(), Error> {
+    let compared = if args.offline {
+        None
+    } else {
+        Some(block_on(check::check(network, args.patience)))
+    };
+    // Whom a network that does not answer has to blame is to be found in its homes all the same.
+    let audited = if args.audit || args.offline || args.export.is_some() {
+        Some(audit::audit(network.layout(), network.genesis())?)
+    } else {
+        None
+    };
+    let reports = (
+        compared.as_ref().and_then(|report| report.as_ref().ok()),
+        audited.as_ref(),
+    );
+    match (format, reports) {
+        (Format::Table, (report, audit)) => {
+            if let Some(report) = report {
+                println!("{report}");
+            }
+            if let Some(audit) = audit {
+                println!("{audit}");
+            }
+        }
+        (Format::Json, (Some(report), None)) => print_json(&check_json(report))?,
+        (Format::Json, (report, audit)) => print_json(&json!({
+            "schema": "check-audit/v1",
+            "check": report.map(check_json),
+            "audit": audit.map(audit_json),
         }))?,
     }
-    Ok(())
+    if let (Some(audit), Some(directory)) = (&audited, &args.export) {
+        for path in audit.export(directory)? {
+            eprintln!("wrote {}", path.display());
+        }
+    }
+    if let Some(report) = compared {
+        report?.into_result()?;
+    }
+    match audited.map(|report| report.audit.forks) {
+        Some(forks) if !forks.is_empty() => {
+            let each: Vec<String> = forks.iter().map(audit::fork_sentence).collect();
+            Err(Error::Verdict(each.join("; ")))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn audit_json(report: &audit::Report) -> Value {
+    let ids = |ids: &std::collections::BTreeSet<tagma_pbft::ReplicaId>| -> Vec<u16> {
+        ids.iter().map(|id| id.get()).collect()
+    };
+    let forks: Vec<Value> = report
+        .audit
+        .forks
+        .iter()
+        .map(|fork| {
+            json!({
+                "height": fork.seq.get().to_string(), "batches": [fork.first.digest, fork.second.digest],
+                "views": [fork.first.view.get().to_string(), fork.second.view.get().to_string()],
+                "culprits": ids(&fork.culprits), "sentence": audit::fork_sentence(fork),
+            })
+        })
+        .collect();
+    let convicted: Vec<Value> = report
+        .sentences()
+        .into_iter()
+        .map(|(culprit, sentences)| json!({ "culprit": culprit, "sentences": sentences }))
+        .collect();
+    json!({
+        "schema": "audit/v1", "stores": report.stores, "transcripts": report.transcripts, "forks": forks,
+        "convicted": convicted, "gaps": report.gaps,
+    })
+}
+
+fn check_json(report: &Report) -> Value {
+    json!({
+        "schema": "check/v1",
+        "verdict": match report.verdict() {
+            Verdict::Converged => "converged",
+            Verdict::Degraded => "degraded",
+            Verdict::Diverged => "diverged",
+        },
+        "chain": report.chain, "replicas": report.replicas, "answering": report.answering,
+        "height": report.height.to_string(), "tip": report.tip,
+        "state_height": report.state_root.map(|(height, _)| height.to_string()),
+        "state_root": report.state_root.map(|(_, root)| root),
+        "executed": report.executed, "accounts": report.holdings.len(),
+        "sum": report.sum.to_string(), "supply": report.supply.to_string(),
+        "contradictions": report.contradictions, "gaps": report.gaps,
+    })
 }

@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::layout::{DEFAULT_DIRECTORY, Layout};
 use crate::network::Network;
 use crate::process::{Lifetime, Programs};
-use crate::{bench, byzantine, check, demo, matrix, process, torture};
+use crate::{bench, byzantine, demo, matrix, process, torture};
 
 const EXIT_CODES: &str = "Exit codes: 0 ok · 1 internal · 2 usage · 3 config, genesis or ports · 4 no answer · \
                           5 timeout, outcome unknown · 8 degraded · 9 divergence or an unexpected verdict · 130/143 signals";
@@ -103,11 +103,7 @@ enum Command {
         yes: bool,
     },
     /// Compare heights, headers, state roots and balances of all nodes
-    Check {
-        /// How long nodes may take to become equal
-        #[arg(long, default_value = "10s", value_parser = duration)]
-        patience: Duration,
-    },
+    Check(CheckArgs),
     /// Make running nodes lie
     Byz(byz::ByzArgs),
     /// Take the room from a node's disk, give it back, or make it slow
@@ -155,6 +151,22 @@ struct Disturbance {
     /// Undo it after this time, e.g. 10s or 500ms
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     lasting: Option<Duration>,
+}
+
+#[derive(Args)]
+struct CheckArgs {
+    /// How long nodes may take to become equal
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    patience: Duration,
+    /// Also say who can be proved faulty, from the stores and transcripts of all nodes
+    #[arg(long)]
+    audit: bool,
+    /// Only audit, as the homes are: nodes need not run
+    #[arg(long)]
+    offline: bool,
+    /// Write the evidence of the audit into files of this directory
+    #[arg(long, value_name = "DIR")]
+    export: Option<PathBuf>,
 }
 
 /// How a person names a node.
@@ -241,12 +253,7 @@ fn run(cli: Cli) -> Result<(), Error> {
         Command::Wipe { node } => manage::wipe(&mut open()?, node),
         Command::Down => manage::down(&mut open()?),
         Command::Clean { yes } => manage::clean(layout, yes),
-        Command::Check { patience } => {
-            let network = open()?;
-            let report = block_on(check::check(&network, patience))?;
-            look::print_check(&report, cli.output)?;
-            report.into_result().map(drop)
-        }
+        Command::Check(args) => look::check(&open()?, &args, cli.output),
         Command::Byz(args) => match args.what {
             byz::What::Set {
                 node,

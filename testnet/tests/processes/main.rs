@@ -9,6 +9,7 @@
     reason = "a test fails by panic"
 )]
 
+mod audit;
 mod crashes;
 mod disk;
 mod divergence;
