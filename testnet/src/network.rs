@@ -137,6 +137,12 @@ impl Network {
         &self.layout
     }
 
+    /// The programs that its nodes and its clients are.
+    #[must_use]
+    pub fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
     /// What it agreed on before block 1.
     #[must_use]
     pub fn genesis(&self) -> &Genesis {

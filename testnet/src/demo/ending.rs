@@ -2,10 +2,12 @@
 //! they can convict.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::time::Duration;
 
 use super::narrator::Narrator;
 use super::stage::{CATCH_UP, Stage, names};
+use crate::audit::evidence_files;
 use crate::byzantine::blame;
 use crate::check;
 use crate::error::Error;
@@ -72,6 +74,7 @@ impl Stage {
             wrong.push("nodes had to be killed in the end".to_owned());
         }
         let convicted = self.convict(&honest, &mut wrong)?;
+        self.verify_offline(&honest, &convicted, &mut wrong)?;
         Ok(Ending {
             kept,
             supply: report.supply,
@@ -138,7 +141,7 @@ impl Stage {
     }
 
     /// Whom the stores of honest nodes, all down, prove guilty; what is wrong with their evidence goes to `wrong`.
-    pub(super) fn convict(&self, honest: &[u16], wrong: &mut Vec<String>) -> Result<BTreeSet<u16>, Error> {
+    fn convict(&self, honest: &[u16], wrong: &mut Vec<String>) -> Result<BTreeSet<u16>, Error> {
         let mut proofs: BTreeMap<(u16, &str), BTreeSet<u16>> = BTreeMap::new();
         for (by, faults) in blame::recorded(&self.network, honest)? {
             for fault in faults {
@@ -159,6 +162,48 @@ impl Stage {
             ));
         }
         Ok(proofs.into_keys().map(|(culprit, _)| culprit).collect())
+    }
+
+    /// Has the client judge a file against each of the convicted, as anybody can who has the file and genesis: no node runs
+    /// any more.
+    fn verify_offline(
+        &self,
+        honest: &[u16],
+        convicted: &BTreeSet<u16>,
+        wrong: &mut Vec<String>,
+    ) -> Result<(), Error> {
+        let layout = self.network.layout();
+        let files = evidence_files(layout, self.network.genesis())?;
+        for culprit in convicted {
+            let against = files.iter().find(|file| {
+                let verdict = file.verdict.as_ref();
+                honest.contains(&file.node) && verdict.is_ok_and(|proved| proved.culprit.get() == *culprit)
+            });
+            let Some(file) = against else {
+                wrong.push(format!("no evidence file convicts n{culprit}"));
+                continue;
+            };
+            let program = &self.network.programs().client;
+            let output = Command::new(program)
+                .args(["evidence", "verify"])
+                .arg(&file.path)
+                .env("TAGMA_HOME", layout.root())
+                .output()
+                .map_err(|source| Error::io("run", program, source))?;
+            let name = file.path.file_name().unwrap_or_default();
+            self.narrator.show(&format!(
+                "$ tagma evidence verify {}\n{}",
+                name.to_string_lossy(),
+                String::from_utf8_lossy(&output.stdout).trim_end()
+            ));
+            if !output.status.success() {
+                wrong.push(format!(
+                    "`tagma evidence verify` does not accept {}",
+                    name.to_string_lossy()
+                ));
+            }
+        }
+        Ok(())
     }
 }
 

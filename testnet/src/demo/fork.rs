@@ -1,8 +1,10 @@
 //! The story of one traitor more than the replicas bear: two histories, as theory says.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use super::stage::Stage;
+use super::stage::{Stage, names};
+use crate::audit::audit;
 use crate::check::{self, Verdict};
 use crate::error::Error;
 use crate::network::{GRACE, Network};
@@ -34,16 +36,13 @@ pub(super) async fn tell(programs: Programs) -> Result<(), Error> {
     story.narrator.show(&report.to_string());
     let nodes = story.network.nodes();
     story.network.stop(&nodes, GRACE)?;
-    let mut wrong = Vec::new();
-    let honest = story.honest();
-    let convicted = story.convict(&honest, &mut wrong)?;
+    let audit = audit(story.network.layout(), story.network.genesis())?;
+    story.narrator.show(&audit.to_string());
+    let culprits = audit.culprits();
 
     story
         .narrator
         .step("Verdict, from what the honest nodes' own stores hold");
-    for line in &wrong {
-        println!("✘ {line}");
-    }
     if report.verdict() != Verdict::Diverged {
         return Err(Error::Degraded(
             "the two honest replicas agree: the colluders did not succeed".to_owned(),
@@ -52,18 +51,19 @@ pub(super) async fn tell(programs: Programs) -> Result<(), Error> {
     println!(
         "safety    ✘ two histories, each with three signatures: beyond f nothing is promised, and nothing is kept"
     );
-    let convicted: Vec<String> = convicted.iter().map(|node| format!("n{node}")).collect();
-    println!(
-        "culprits  {}",
-        if convicted.is_empty() {
-            "nobody is convicted by the evidence in a single store".to_owned()
-        } else {
-            format!("✔ convicted by what they signed: {}", convicted.join(" "))
-        }
-    );
-    if !wrong.is_empty() {
-        return Err(Error::Degraded(wrong.join("; ")));
+    if culprits
+        != BTreeSet::from([primary, accomplice])
+            .into_iter()
+            .collect::<Vec<_>>()
+    {
+        return Err(Error::Degraded(format!(
+            "the audit names {culprits:?}, not the two that lied"
+        )));
     }
+    println!(
+        "culprits  ✔ {}: both signed both batches, and nobody else is accused",
+        names(&culprits)
+    );
     Err(Error::Verdict(
         "two histories, as theory says of f + 1 colluders".to_owned(),
     ))
