@@ -17,7 +17,7 @@ pub(super) const ABOUT: About = About {
     does: "sends VIEW-CHANGEs that hide what it prepared, or hold certificates that nobody signed",
     safety: SAFE,
     liveness: "its VIEW-CHANGE is void, and the others' suffice",
-    caught: "nobody: a message that does not verify proves nothing",
+    caught: "itself, by a VIEW-CHANGE that it signed around certificates that do not hold",
 };
 
 #[derive(Debug, Default)]

@@ -15,7 +15,7 @@ pub(super) const ABOUT: About = About {
     does: "sends CHECKPOINTs with invented state, and for heights that nobody has reached",
     safety: SAFE,
     liveness: "checkpoints become stable by the votes of the others",
-    caught: "nobody: a differing CHECKPOINT alone accuses nobody",
+    caught: "itself, where somebody has two of its CHECKPOINTs for one height; one that differs accuses nobody",
 };
 
 /// Most lies remembered.
