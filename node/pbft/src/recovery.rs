@@ -69,7 +69,7 @@ impl Replica {
             doublings: 0,
             watch: None,
             awaited: BTreeMap::new(),
-            turnaround: Turnaround::new(config.tuning.request_timeout),
+            turnaround: Turnaround::new(config.tuning.request_timeout, quorum.weak() - 1),
             log: Log::new(stable_seq.min(durable)),
             pool: Pool::default(),
             timers: Timers::default(),

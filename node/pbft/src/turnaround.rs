@@ -3,9 +3,10 @@
 //! The request timer alone lets a primary hold every request back for almost T. As in Prime (Amir, Coan, Kirsch, Lane, "Prime:
 //! Byzantine replication under attack", TDSC 2011, §4.3) a backup measures the time from when it handed the primary a
 //! request until the PRE-PREPARE that has it, and leaves the view of one who needs too long again and again. As in
-//! Aardvark (Clement et al., NSDI '09, §4.2) what is too long is learned and not agreed on: the allowance doubles whenever
-//! a view was left for it, so that a network on which every primary is that slow keeps its primary after log2(T / least)
-//! views, and shrinks again while a primary keeps well within it. Unlike Aardvark's it never rises by itself: a primary
+//! Aardvark (Clement et al., NSDI '09, §4.2) what is too long is learned and not agreed on: up to f primaries in a row may be
+//! slow on purpose, but when f + 1 views in a row were left for it the network is to blame, and the allowance doubles. So a
+//! network on which every primary is that slow keeps its primary after (f + 1) log2(T / least) views. The allowance shrinks
+//! again while a primary keeps well within it. Unlike Aardvark's it never rises by itself: a primary
 //! without a fault is not replaced.
 //!
 //! Load is no excuse that has to be guessed at. A correct primary that closes a batch below its limits has put everything
@@ -39,16 +40,22 @@ pub(crate) struct Turnaround {
     unexcused_since: Time,
     /// When proposals were late, each at least the allowance after the one before.
     late: Vec<Time>,
+    /// f.
+    faults: usize,
+    /// The views left for it since the allowance was changed or all was calm.
+    left: usize,
 }
 
 impl Turnaround {
-    /// The allowance of a replica that has seen nothing yet. `timeout` is T.
-    pub(crate) fn new(timeout: Duration) -> Self {
+    /// The allowance of a replica that has seen nothing yet. `timeout` is T, `faults` is f.
+    pub(crate) fn new(timeout: Duration, faults: usize) -> Self {
         Self {
             allowance: timeout / LEAST,
             calm_since: Time::ZERO,
             unexcused_since: Time::ZERO,
             late: Vec::new(),
+            faults,
+            left: 0,
         }
     }
 
@@ -83,6 +90,7 @@ impl Turnaround {
             } else if now.since(self.calm_since) >= memory {
                 self.allowance = (self.allowance / 2).max(timeout / LEAST);
                 self.calm_since = now;
+                self.left = 0;
             }
             return false;
         }
@@ -100,8 +108,12 @@ impl Turnaround {
         if self.late.len() < LATE {
             return false;
         }
-        // Should every primary be like this one, it is the network, and from T on the request timer judges alone.
-        self.allowance = (self.allowance * 2).min(timeout);
+        self.left += 1;
+        if self.left > self.faults {
+            // One of so many primaries is correct: it is the network, and from T on the request timer judges alone.
+            self.allowance = (self.allowance * 2).min(timeout);
+            self.left = 0;
+        }
         true
     }
 }

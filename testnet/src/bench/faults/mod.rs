@@ -32,8 +32,10 @@ use client_flood::ClientFlood;
 const PATIENCE: Duration = Duration::from_secs(120);
 /// The load goes on for so long before anything is measured.
 const WARM_UP: Duration = Duration::from_secs(2);
-/// The network is steady again once its view has not changed for so long.
+/// What is not done by a primary is measured after so long.
 const STEADY: Duration = Duration::from_secs(3);
+/// Once a primary was replaced, the network is steady when its view has not changed for so long: the next one may be a traitor too.
+const SETTLED: Duration = Duration::from_secs(10);
 /// For so long a primary is given the chance to be noticed.
 const NOTICE: Duration = Duration::from_secs(20);
 /// The longest wait for steadiness; what is measured after it is measured of an unsteady network, and the table shows its views.
@@ -291,7 +293,7 @@ async fn steady(
         if now > last {
             (last, changed) = (now, Some((Instant::now(), load.acknowledged())));
         }
-        let (since, enough) = changed.map_or((began, patience), |(at, _)| (at, STEADY));
+        let (since, enough) = changed.map_or((began, patience), |(at, _)| (at, SETTLED));
         if since.elapsed() >= enough || began.elapsed() >= UNREST {
             return changed;
         }
