@@ -16,7 +16,7 @@ use crate::error::Error;
 use crate::layout::Layout;
 use crate::net;
 use crate::observe::{self, Observer};
-use crate::plan::{self, Marker, Plan};
+use crate::plan::{self, Extras, Marker, Plan};
 use crate::ports::{self, Lease};
 use crate::process::{self, Activity, Lifetime, Programs};
 
@@ -65,6 +65,19 @@ impl Network {
     /// # Errors
     /// See [`plan::create`], [`Lease::find`].
     pub fn ephemeral_with(replicas: u16, programs: Programs, parameters: Parameters) -> Result<Self, Error> {
+        Self::ephemeral_furnished(replicas, programs, parameters, Extras::default())
+    }
+
+    /// As [`Network::ephemeral_with`], with accounts and settings of its own.
+    ///
+    /// # Errors
+    /// See [`plan::create`], [`Lease::find`].
+    pub fn ephemeral_furnished(
+        replicas: u16,
+        programs: Programs,
+        parameters: Parameters,
+        extras: Extras,
+    ) -> Result<Self, Error> {
         let directory = temporary_directory()?;
         let lease = Lease::find(replicas)?;
         let plan = Plan {
@@ -72,6 +85,7 @@ impl Network {
             seed: None,
             base_port: lease.base,
             parameters,
+            extras,
         };
         let mut network = Self::create(
             Layout::new(directory.path()),

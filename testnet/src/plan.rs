@@ -38,6 +38,27 @@ pub struct Plan {
     pub base_port: u16,
     /// The protocol's numbers.
     pub parameters: Parameters,
+    /// What else this network has, or does without.
+    pub extras: Extras,
+}
+
+/// What a network has besides the usual. The default is that of development networks.
+#[derive(Clone, Debug)]
+pub struct Extras {
+    /// Accounts besides those of [`ACCOUNT_NAMES`]; nothing keeps their keys.
+    pub accounts: Vec<GenesisAccount>,
+    /// Lines for every node's `config.toml`, after those that `tagma-node init` writes.
+    pub settings: String,
+}
+
+impl Default for Extras {
+    fn default() -> Self {
+        Self {
+            accounts: Vec::new(),
+            // Small networks on one machine, made to be looked at: what nodes were told is worth its disk space.
+            settings: "transcript.enabled = true\n".to_owned(),
+        }
+    }
 }
 
 /// How a network was made, as its marker file says.
@@ -145,6 +166,7 @@ pub fn create(layout: &Layout, plan: &Plan, programs: &Programs) -> Result<Genes
             balance: INITIAL_BALANCE,
         });
     }
+    accounts.extend(plan.extras.accounts.iter().cloned());
     // Names are for people; the chain id comes from everything.
     let tag = replicas.first().map(|replica| replica.vote_key.short());
     let tag = tag.as_deref().and_then(|tag| tag.get(..4)).unwrap_or_default();
@@ -164,17 +186,23 @@ pub fn create(layout: &Layout, plan: &Plan, programs: &Programs) -> Result<Genes
     let draft = root.join("genesis.draft.json");
     write(&draft, &genesis.to_json())?;
     for id in 0..plan.replicas {
-        init_home(layout, &draft, id, programs)?;
+        init_home(layout, &draft, id, programs, &plan.extras.settings)?;
     }
     fs::rename(&draft, layout.genesis()).map_err(|source| Error::io("write", &layout.genesis(), source))?;
     Ok(genesis)
 }
 
-/// Makes the home of one replica by `tagma-node init`, with the keys of the plan.
+/// Makes the home of one replica by `tagma-node init`, with the keys of the plan; `further` lines go into its settings.
 ///
 /// # Errors
 /// If the program refuses; its words are in the error.
-pub fn init_home(layout: &Layout, genesis: &Path, id: u16, programs: &Programs) -> Result<(), Error> {
+pub fn init_home(
+    layout: &Layout,
+    genesis: &Path,
+    id: u16,
+    programs: &Programs,
+    further: &str,
+) -> Result<(), Error> {
     let mut command = Command::new(&programs.node);
     // Ours names the directory of a network, theirs the home of one replica.
     command.env_remove("TAGMA_HOME");
@@ -193,10 +221,9 @@ pub fn init_home(layout: &Layout, genesis: &Path, id: u16, programs: &Programs) 
             log: String::from_utf8_lossy(&output.stderr).trim_end().to_owned(),
         });
     }
-    // Small networks on one machine, made to be looked at: what nodes were told is worth its disk space.
     let settings = layout.home(id).join("config.toml");
     let mut text = fs::read_to_string(&settings).map_err(|source| Error::io("read", &settings, source))?;
-    text.push_str("transcript.enabled = true\n");
+    text.push_str(further);
     write(&settings, &text)?;
     make_directory(&layout.run(id))
 }

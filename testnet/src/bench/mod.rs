@@ -1,8 +1,12 @@
 //! Measurements: over real processes from the replicas' own counters, and of single steps of the protocol.
 
+pub mod configuration;
 pub mod faults;
+pub mod load;
 pub mod messages;
 pub mod new_view;
+pub mod report;
+pub mod usage;
 
 use std::path::{Path, PathBuf};
 
@@ -32,6 +36,8 @@ enum What {
         #[arg(long, default_value = "bench-results")]
         out: PathBuf,
     },
+    /// Throughput and latency of a network under a load of signed transfers, open loop or closed
+    Load(load::LoadArgs),
     /// Throughput under attack by f replicas, or by a client, against throughput before it
     Faults {
         /// The size of the network, 3f + 1
@@ -75,6 +81,7 @@ enum What {
 pub fn run(args: &BenchArgs) -> Result<(), Error> {
     match &args.what {
         What::Messages { nodes, batches, out } => messages::run(nodes, *batches, out),
+        What::Load(args) => load::run(args),
         What::Faults {
             nodes,
             attacks,

@@ -13,7 +13,7 @@ use crate::interrupt::Interrupts;
 use crate::layout::Layout;
 use crate::network::{DirectoryLock, GRACE, Network, READY, temporary_directory};
 use crate::payments::Payer;
-use crate::plan::{ACCOUNT_NAMES, DEFAULT_BASE_PORT, INITIAL_BALANCE, Marker, Plan, check_size};
+use crate::plan::{ACCOUNT_NAMES, DEFAULT_BASE_PORT, Extras, INITIAL_BALANCE, Marker, Plan, check_size};
 use crate::ports::Lease;
 use crate::process::{Activity, Lifetime, Programs};
 
@@ -122,6 +122,7 @@ fn prepare(layout: Layout, args: &UpArgs, lifetime: Lifetime) -> Result<(Network
         seed: args.seed,
         base_port,
         parameters: Parameters::default(),
+        extras: Extras::default(),
     };
     Ok((Network::create(layout, &plan, programs, lifetime)?, lease))
 }

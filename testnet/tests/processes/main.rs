@@ -18,6 +18,7 @@ mod impostor;
 mod learner;
 mod liar;
 mod links;
+mod load;
 mod messages;
 mod refusal;
 mod rejoin;

@@ -3,7 +3,7 @@
 use std::fs;
 
 use tagma_ledger::Parameters;
-use tagma_testnet::plan::Plan;
+use tagma_testnet::plan::{Extras, Plan};
 use tagma_testnet::ports::Lease;
 use tagma_testnet::process::Lifetime;
 use tagma_testnet::{Layout, Network};
@@ -25,6 +25,7 @@ fn replicas_of_different_genesis_refuse_each_other_and_name_both_chains() {
                 max_batch_requests,
                 ..Parameters::default()
             },
+            extras: Extras::default(),
         };
         let layout = Layout::new(directory.path().join(name));
         Network::create(layout, &plan, programs(), Lifetime::WithParent).unwrap()
