@@ -24,7 +24,8 @@ help:
 	@echo 'make scenarios every scenario of testnet/scenarios in the simulator, then on processes'
 	@echo 'make verify    formatting, lints, licences, lengths; changes nothing'
 	@echo 'make fix       format, and apply what clippy can mend by itself'
-	@echo 'make bench     count messages per batch at n = 4 and 7; the largest NEW-VIEW; throughput with one silent and one slow'
+	@echo 'make bench     count messages per batch at n = 4 and 7; the largest NEW-VIEW; throughput with one silent and one slow;'
+	@echo '               a short load; what this machine could carry'
 	@echo 'make install   the three programs into PREFIX/bin ($(PREFIX)/bin)'
 	@echo 'make clean     remove the local test network and what was built of our own crates'
 
@@ -51,6 +52,8 @@ bench: build
 	$(BIN)/tagma-testnet bench messages --nodes 4,7
 	$(BIN)/tagma-testnet bench new-view --nodes 4,7
 	$(BIN)/tagma-testnet bench faults --attacks silent@backup,slow-primary@primary --seconds 2 --rounds 1
+	$(BIN)/tagma-testnet bench load --rate 200 --duration 2s --warm-up 1s --accounts 100
+	$(BIN)/tagma-testnet bench limits --machine-only
 
 # The tests over real processes take the programs from where `build` put them.
 test: build

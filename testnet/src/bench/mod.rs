@@ -1,7 +1,9 @@
 //! Measurements: over real processes from the replicas' own counters, and of single steps of the protocol.
 
+pub mod compare;
 pub mod configuration;
 pub mod faults;
+pub mod limits;
 pub mod load;
 pub mod messages;
 pub mod new_view;
@@ -38,6 +40,10 @@ enum What {
     },
     /// Throughput and latency of a network under a load of signed transfers, open loop or closed
     Load(load::LoadArgs),
+    /// What this machine could carry at best, and the share of it that a network reaches, in one run
+    Limits(limits::LimitsArgs),
+    /// The numbers of two results side by side, with their ratios
+    Compare(compare::CompareArgs),
     /// Throughput under attack by f replicas, or by a client, against throughput before it
     Faults {
         /// The size of the network, 3f + 1
@@ -82,6 +88,8 @@ pub fn run(args: &BenchArgs) -> Result<(), Error> {
     match &args.what {
         What::Messages { nodes, batches, out } => messages::run(nodes, *batches, out),
         What::Load(args) => load::run(args),
+        What::Limits(args) => limits::run(args),
+        What::Compare(args) => compare::run(args),
         What::Faults {
             nodes,
             attacks,

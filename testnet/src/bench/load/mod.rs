@@ -5,8 +5,9 @@ mod arrivals;
 mod bed;
 mod generator;
 mod measured;
+mod report;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -27,6 +28,7 @@ pub use arrivals::Arrival;
 pub use bed::{Bed, Bench, NODE_SETTINGS, RETRY};
 pub use generator::{PATIENCE, Pace, Span};
 pub use measured::{Measured, Memory, Quantiles, SecondPoint};
+pub(super) use report::{achieved_plot, grid, in_flight, latency_plot, memory_plot};
 
 /// What `bench load` can be asked for.
 #[derive(Args)]
@@ -58,7 +60,7 @@ pub(super) struct LoadArgs {
     /// Backups to kill (SIGKILL) before the load, at most f
     #[arg(long, default_value_t = 0)]
     crashed: u16,
-    /// The directory that gets results.json
+    /// The directory that gets results.json, report.html, CSV and SVG
     #[arg(long, default_value = "bench-results")]
     out: PathBuf,
 }
@@ -126,11 +128,8 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), Error> {
         warm_up_seconds: span.warm_up.as_secs_f64(),
         runs,
     };
-    write(&results, &args.out)
-}
-
-fn write(results: &Results, out: &Path) -> Result<(), Error> {
-    write_results(results, out, "results.json")
+    write_results(&results, &args.out, "results.json")?;
+    report::write(&results, span, &args.out)
 }
 
 /// Whether a network can be like this.
@@ -196,7 +195,7 @@ pub(super) fn name(pace: &Pace) -> String {
     }
 }
 
-/// One row for each load.
+/// One row for each load, with headings short enough for a screen.
 pub(super) fn table(runs: &[Measured]) -> Table {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN).set_header([
@@ -205,45 +204,25 @@ pub(super) fn table(runs: &[Measured]) -> Table {
         "sent/s",
         "acked/s",
         "failed",
-        "unfinished",
+        "open",
         "p50 ms",
         "p90",
         "p99",
         "p99.9",
         "max",
+        "lag p50",
         "lag p99",
         "views",
         "batch",
-        "replicas µs/tx",
+        "nodes µs/tx",
         "client µs/tx",
-        "peak MiB",
+        "MiB",
         "disk B/tx",
-        "written B/tx",
+        "written",
+        "syncs/s",
     ]);
-    for run in runs {
-        let latency = &run.latency;
-        let most = run.peak_rss.iter().max().copied().unwrap_or_default();
-        table.add_row([
-            name(&run.pace),
-            format!("{:.0}", run.offered),
-            format!("{:.0}", run.sent),
-            format!("{:.0}", run.acknowledged),
-            run.errors().to_string(),
-            run.unfinished.to_string(),
-            format!("{:.2}", latency.p50),
-            format!("{:.2}", latency.p90),
-            format!("{:.2}", latency.p99),
-            format!("{:.2}", latency.p999),
-            format!("{:.2}", latency.max),
-            format!("{:.2}", run.lag.p99),
-            run.views.to_string(),
-            format!("{:.1}", run.batch),
-            format!("{:.1}", run.replicas_cpu()),
-            format!("{:.1}", run.generator_cpu),
-            (most >> 20).to_string(),
-            format!("{:.0}", run.disk_growth),
-            format!("{:.0}", run.disk_written),
-        ]);
+    for row in grid(runs).rows {
+        table.add_row(row);
     }
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
@@ -253,9 +232,9 @@ pub(super) fn table(runs: &[Measured]) -> Table {
 
 fn explain(runs: &[Measured]) {
     println!(
-        "latency: from the intended sending to the f + 1st equal reply. µs/tx: processor time of all replicas together, and of this \
-         process (signing, client library). peak: the largest replica's. disk, written: per replica, growth of its data directory \
-         and bytes its process wrote."
+        "latency: from the intended sending to the f + 1st equal reply. open: due, and without any outcome in the end. lag: from the intended \
+         to the real sending. µs/tx: processor time of all replicas together, and of this process (signing, client library). MiB: \
+         the largest replica's peak. disk, written, syncs: of a replica; growth of its data directory, bytes its process wrote."
     );
     for run in runs {
         for (reason, count) in &run.failed {

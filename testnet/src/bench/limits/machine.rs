@@ -1,0 +1,197 @@
+//! What one core of this machine can do: signatures and hashes, per microsecond of processor time, so that others who use the
+//! machine meanwhile count for little.
+
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use nix::time::{ClockId, clock_gettime};
+use serde::Serialize;
+use tagma_crypto::signature::signed_bytes;
+use tagma_crypto::{Claim, Digest, SecretKey, verify, verify_batch};
+use tagma_ledger::transaction::TRANSACTION_DOMAIN;
+
+/// The claims that are handed to the verifier at once.
+const BATCHES: [usize; 5] = [16, 64, 256, 1024, 4096];
+/// As many bytes as the content of a transfer.
+const CONTENT: usize = 144;
+/// Bytes hashed at once.
+const HASHED: usize = 1 << 20;
+
+/// The cost of one signature among so many that are verified together.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct BatchCost {
+    /// Claims handed over at once.
+    pub claims: usize,
+    /// Processor time for each, microseconds.
+    pub micros: f64,
+}
+
+/// What one core can do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Processor {
+    /// Different accounts whose signatures these were.
+    pub accounts: u64,
+    /// Processor time of one signature, microseconds.
+    pub sign: f64,
+    /// Of one verification alone, microseconds.
+    pub verify: f64,
+    /// Of one verification in a batch.
+    pub batches: Vec<BatchCost>,
+    /// Bytes hashed with SHA-256 a second of processor time.
+    pub hashed_bytes: f64,
+}
+
+impl Processor {
+    /// Measures each for about so much processor time, with signatures of so many accounts.
+    #[must_use]
+    pub fn measure(accounts: u64, each: Duration) -> Self {
+        let chain = Digest::of("tagma/bench/chain", &[]);
+        let keys: Vec<SecretKey> = (0..accounts)
+            .map(|index| {
+                let seed = Digest::of("tagma/bench/limits", &[&index.to_le_bytes()]);
+                SecretKey::from_seed(*seed.as_bytes())
+            })
+            .collect();
+        let longest = BATCHES.iter().copied().max().unwrap_or(1);
+        let claims: Vec<Claim> = (0_u64..)
+            .zip(keys.iter().cycle())
+            .take(longest)
+            .map(|(index, key)| {
+                let content = content(index);
+                Claim {
+                    key: key.public(),
+                    signature: key.sign(TRANSACTION_DOMAIN, &chain, &content),
+                    message: signed_bytes(TRANSACTION_DOMAIN, &chain, &content),
+                }
+            })
+            .collect();
+        let mut turns = keys.iter().cycle();
+        let sign = micros_each(each, || {
+            let signature = turns
+                .next()
+                .map(|key| key.sign(TRANSACTION_DOMAIN, &chain, &[7; CONTENT]));
+            black_box(signature);
+            1
+        });
+        let mut turns = claims.iter().cycle();
+        let alone = micros_each(each, || {
+            let good = turns
+                .next()
+                .is_some_and(|claim| verify(&claim.key, &claim.message, &claim.signature));
+            assert!(black_box(good), "a signature made here is good");
+            1
+        });
+        let batches = BATCHES
+            .iter()
+            .map(|size| {
+                let mut chunks = claims.chunks_exact(*size).cycle();
+                let micros = micros_each(each, || {
+                    let verdicts = chunks.next().map(verify_batch).unwrap_or_default();
+                    assert!(
+                        black_box(verdicts).iter().all(|good| *good),
+                        "signatures made here are good"
+                    );
+                    *size
+                });
+                BatchCost {
+                    claims: *size,
+                    micros,
+                }
+            })
+            .collect();
+        let bytes = vec![7; HASHED];
+        let hashing = micros_each(each, || {
+            black_box(Digest::of("tagma/bench/hash", &[black_box(&bytes)]));
+            HASHED
+        });
+        Self {
+            accounts,
+            sign,
+            verify: alone,
+            batches,
+            hashed_bytes: 1e6 / hashing,
+        }
+    }
+
+    /// The cheapest verification in a batch of any of the sizes measured, microseconds.
+    #[must_use]
+    pub fn batched(&self) -> f64 {
+        self.batches
+            .iter()
+            .map(|batch| batch.micros)
+            .fold(self.verify, f64::min)
+    }
+
+    /// Transfers a second that `cores` cores could carry if signatures were all that costs: each is signed once and verified
+    /// by each of `replicas` replicas.
+    #[must_use]
+    pub fn bound(&self, cores: usize, replicas: u16) -> f64 {
+        bound(cores, replicas, self.batched(), self.sign)
+    }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 cores")]
+fn bound(cores: usize, replicas: u16, verify_micros: f64, sign_micros: f64) -> f64 {
+    cores as f64 * 1e6 / (f64::from(replicas) * verify_micros + sign_micros)
+}
+
+fn content(index: u64) -> Vec<u8> {
+    let mut content = vec![7; CONTENT - 8];
+    content.extend_from_slice(&index.to_le_bytes());
+    content
+}
+
+/// Processor time of the calling thread.
+fn thread_time() -> Duration {
+    time_of(ClockId::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// Processor time of this process, all threads.
+pub(super) fn process_time() -> Duration {
+    time_of(ClockId::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn time_of(clock: ClockId) -> Duration {
+    // Both clocks exist on every Linux.
+    clock_gettime(clock).map_or(Duration::ZERO, Duration::from)
+}
+
+/// Repeats `work`, which says how many items it did, for about so much processor time; microseconds of processor time an item.
+fn micros_each(time: Duration, mut work: impl FnMut() -> usize) -> f64 {
+    // Once without counting: caches, tables and clock speed.
+    work();
+    let (began, limit) = (thread_time(), Instant::now() + time * 20);
+    let mut items = 0_usize;
+    loop {
+        items += work();
+        let used = thread_time().saturating_sub(began);
+        // A core that is hardly to be had must not make this endless.
+        if used >= time || Instant::now() >= limit {
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "items of one measurement are far below 2^53"
+            )]
+            return used.as_secs_f64() * 1e6 / items as f64;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_bound_is_cores_over_one_signing_and_n_verifications() {
+        // 2 cores, 4 × 13.5 µs + 17 µs = 71 µs: the figures of the issue this benchmark is from.
+        assert!((bound(2, 4, 13.5, 17.0) - 28_169.0).abs() < 1.0);
+        assert!((bound(1, 1, 5.0, 5.0) - 100_000.0).abs() < f64::EPSILON * 1e6);
+    }
+
+    #[test]
+    fn every_cost_is_measured_and_a_batch_is_cheaper_than_one_by_one() {
+        let processor = Processor::measure(8, Duration::from_millis(5));
+        assert!(processor.sign > 0.0 && processor.hashed_bytes > 0.0);
+        assert_eq!(processor.batches.len(), BATCHES.len());
+        assert!(processor.batched() <= processor.verify, "{processor:?}");
+    }
+}

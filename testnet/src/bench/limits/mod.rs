@@ -1,0 +1,281 @@
+//! `bench limits`: what this machine could do at best, and how near a real network on it comes, in one run.
+
+mod disk;
+mod machine;
+mod peak;
+mod quic;
+mod report;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use comfy_table::{CellAlignment, Table, presets};
+use serde::Serialize;
+use tagma_ledger::Parameters;
+use tagma_wire::client_protocol::MAX_FOLLOWED;
+
+use super::configuration::Configuration;
+use super::load::{self, Bench, Measured, Span};
+use super::write_results;
+use crate::cli::{block_on, duration};
+use crate::error::Error;
+use crate::interrupt::Interrupts;
+use crate::network::temporary_directory;
+use crate::process::Programs;
+
+pub use disk::Disk;
+pub use machine::{BatchCost, Processor};
+pub use peak::{AtFraction, Carried, Crashed};
+pub use quic::Quic;
+
+/// Each bound of the machine is measured for so long.
+const EACH: Duration = Duration::from_millis(700);
+
+/// What `bench limits` can be asked for.
+#[derive(Args)]
+pub(super) struct LimitsArgs {
+    /// The sizes of networks to load, each 3f + 1
+    #[arg(long, value_delimiter = ',', default_value = "4")]
+    nodes: Vec<u16>,
+    /// Load networks with so many replicas killed as well, at most f
+    #[arg(long, default_value_t = 0)]
+    crashed: u16,
+    /// Measure the machine alone, no network
+    #[arg(long)]
+    machine_only: bool,
+    /// How long each load counts
+    #[arg(long, default_value = "10s", value_parser = duration)]
+    duration: Duration,
+    /// Load before each, which does not count
+    #[arg(long, default_value = "3s", value_parser = duration)]
+    warm_up: Duration,
+    /// Funded accounts that pay each other
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(2..=MAX_FOLLOWED as u64))]
+    accounts: u64,
+    /// What keys, accounts and arrivals are drawn from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// The directory that gets results-limits.json and report-limits.html
+    #[arg(long, default_value = "bench-results")]
+    out: PathBuf,
+}
+
+/// What `results-limits.json` holds.
+#[derive(Serialize)]
+struct Results {
+    schema: &'static str,
+    configuration: Configuration,
+    bench: Bench,
+    /// Of the first size; none without a network.
+    share_of_bound: Option<f64>,
+    processor: Processor,
+    disk: Disk,
+    quic: Quic,
+    networks: Vec<Carried>,
+}
+
+/// Measures the machine, then networks on it, prints tables, and writes results and a report.
+///
+/// # Errors
+/// [`Error::Usage`] for sizes or crashes that cannot be; whatever keeps a network from running.
+pub(super) fn run(args: &LimitsArgs) -> Result<(), Error> {
+    let bench = |nodes: u16| Bench {
+        nodes,
+        crashed: args.crashed,
+        accounts: args.accounts,
+        lookahead: Parameters::default().lookahead,
+        seed: args.seed,
+    };
+    for nodes in &args.nodes {
+        load::check(&bench(*nodes), args.duration)?;
+    }
+    let span = Span {
+        warm_up: args.warm_up,
+        duration: args.duration,
+    };
+    let configuration = Configuration::here();
+    println!("limits · {configuration}");
+    let first = bench(args.nodes.first().copied().unwrap_or(4));
+    println!("{}", load::describe(&first, span));
+    let cores = configuration.cores;
+    let processor = Processor::measure(args.accounts, EACH);
+    let directory = temporary_directory()?;
+    let disk = Disk::measure(directory.path(), EACH)?;
+    drop(directory);
+    let quic = block_on(Quic::measure(EACH))?;
+    println!("{}", machine_table(&processor, &disk, &quic));
+    let mut networks = Vec::new();
+    if !args.machine_only {
+        let programs = Programs::find()?;
+        for nodes in &args.nodes {
+            eprintln!(
+                "n = {nodes}: about {} s of load …",
+                peak::expected(span, args.crashed).as_secs()
+            );
+            let (bench, machine) = (bench(*nodes), (&processor, cores));
+            networks.push(block_on(async {
+                let mut interrupts = Interrupts::listen()?;
+                let measuring = Carried::measure(&bench, args.crashed, &programs, span, machine);
+                interrupts.unless(measuring).await
+            })?);
+        }
+    }
+    for network in &networks {
+        tell(network, &processor, cores);
+    }
+    let results = Results {
+        schema: "bench-limits/v1",
+        share_of_bound: networks.first().map(|network| network.share_of_bound),
+        configuration,
+        bench: first,
+        processor,
+        disk,
+        quic,
+        networks,
+    };
+    write_results(&results, &args.out, "results-limits.json")?;
+    report::write(&results, span, &args.out)
+}
+
+/// The machine's bounds as names and values.
+fn machine_rows(processor: &Processor, disk: &Disk, quic: &Quic) -> Vec<[String; 2]> {
+    let mut rows = vec![
+        [
+            "one ed25519 signature".to_owned(),
+            format!("{:.1} µs", processor.sign),
+        ],
+        [
+            "one verification alone".to_owned(),
+            format!("{:.1} µs", processor.verify),
+        ],
+    ];
+    for batch in &processor.batches {
+        rows.push([
+            format!(
+                "one verification in a batch of {}, {} accounts",
+                batch.claims, processor.accounts
+            ),
+            format!("{:.1} µs", batch.micros),
+        ]);
+    }
+    rows.extend([
+        [
+            "SHA-256, one core".to_owned(),
+            format!("{:.2} GB/s", processor.hashed_bytes / 1e9),
+        ],
+        [
+            "appends of 256 bytes, each synced".to_owned(),
+            format!("{:.0} /s", disk.synced_appends),
+        ],
+        [
+            "batches of 1 KiB into RocksDB, each synced".to_owned(),
+            format!("{:.0} /s", disk.synced_batches),
+        ],
+        [
+            "QUIC frames of 200 bytes on one stream, per core".to_owned(),
+            format!("{:.0} /s", quic.small_frames_per_core),
+        ],
+        [
+            "QUIC bytes in frames of 64 KiB on one stream, per core".to_owned(),
+            format!("{:.0} MB/s", quic.bytes_per_core / 1e6),
+        ],
+    ]);
+    rows
+}
+
+fn machine_table(processor: &Processor, disk: &Disk, quic: &Quic) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::ASCII_MARKDOWN)
+        .set_header(["this machine", "measured now"]);
+    for row in machine_rows(processor, disk, quic) {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
+/// What a network showed, in sentences that hold its numbers.
+fn sentences(network: &Carried, processor: &Processor, cores: usize) -> Vec<String> {
+    let mut told = vec![
+        format!(
+            "Bound: {cores} cores ÷ ({} × {:.1} µs batched verification + {:.1} µs signing) = {:.0} transfers/s.",
+            network.nodes,
+            processor.batched(),
+            processor.sign,
+            network.bound
+        ),
+        format!(
+            "Peak: {:.0} transfers/s, signed, executed, durable, acknowledged by f + 1 replicas: share of the bound {:.2}.",
+            network.peak, network.share_of_bound
+        ),
+        format!(
+            "One client with one transfer outstanding: median {:.2} ms, 99th percentile {:.2} ms.",
+            network.alone.latency.p50, network.alone.latency.p99
+        ),
+    ];
+    for (words, fraction) in [("a quarter", 0.25), ("half", 0.5)] {
+        if let Some(run) = network.at(fraction) {
+            let latency = run.latency;
+            told.push(format!(
+                "At {words} of the peak ({:.0}/s): median {:.2} ms, 99th percentile {:.2} ms, {:.1} times the median.",
+                run.offered,
+                latency.p50,
+                latency.p99,
+                latency.p99 / latency.p50
+            ));
+        }
+    }
+    if let Some(crashed) = &network.crashed {
+        told.push(format!(
+            "With {} of {} crashed: {:.0} transfers/s, {:.2} of the peak without crashes.",
+            crashed.crashed, network.nodes, crashed.peak, crashed.ratio
+        ));
+    }
+    if let Some(run) = network.busiest() {
+        told.push(microseconds(run, network.nodes, processor));
+        told.push(memory_and_disk(run));
+    }
+    told.push(format!(
+        "View changes without a fault in any of these loads: {}.",
+        network.views()
+    ));
+    told
+}
+
+/// Where the processor time of a transfer goes, as far as the bounds tell.
+fn microseconds(run: &Measured, nodes: u16, processor: &Processor) -> String {
+    let verification = f64::from(nodes) * processor.batched();
+    format!(
+        "Processor time at the busiest closed loop, per transfer: {:.1} µs in all replicas together, of which at best {:.1} µs are the {nodes} \
+         verifications; {:.1} µs in the client process, of which {:.1} µs are signing.",
+        run.replicas_cpu(),
+        verification,
+        run.generator_cpu,
+        processor.sign
+    )
+}
+
+fn memory_and_disk(run: &Measured) -> String {
+    let most = run.peak_rss.iter().max().copied().unwrap_or_default();
+    format!(
+        "Memory of the largest replica: {} MiB. Disk per transfer and replica: {:.0} bytes of new files, {:.0} bytes written.",
+        most >> 20,
+        run.disk_growth,
+        run.disk_written
+    )
+}
+
+fn tell(network: &Carried, processor: &Processor, cores: usize) {
+    println!("n = {}", network.nodes);
+    let mut runs = vec![network.alone.clone()];
+    runs.extend(network.closed.iter().cloned());
+    runs.extend(network.open.iter().map(|at| at.run.clone()));
+    println!("{}", load::table(&runs));
+    for sentence in sentences(network, processor, cores) {
+        println!("{sentence}");
+    }
+}

@@ -1,0 +1,174 @@
+//! What a network really carries, and how long it takes at fractions of that.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use super::machine::Processor;
+use crate::bench::load::{Arrival, Bed, Bench, Measured, Pace, Span};
+use crate::error::Error;
+use crate::process::Programs;
+
+/// Outstanding transfers of the closed loops whose best is the peak.
+const CLOSED: [usize; 3] = [512, 2048, 8192];
+/// Fractions of the peak at which latency is measured in an open loop.
+const FRACTIONS: [f64; 6] = [0.1, 0.25, 0.5, 0.7, 0.85, 1.0];
+
+/// A load at a fraction of the peak.
+#[derive(Clone, Debug, Serialize)]
+pub struct AtFraction {
+    /// Of the peak.
+    pub fraction: f64,
+    /// What it showed.
+    pub run: Measured,
+}
+
+/// What a network with crashed replicas carries.
+#[derive(Clone, Debug, Serialize)]
+pub struct Crashed {
+    /// How many were killed before the load.
+    pub crashed: u16,
+    /// The most transfers a second that were acknowledged.
+    pub peak: f64,
+    /// The same ÷ the peak without crashes, in the same run.
+    pub ratio: f64,
+    /// The closed loops that were tried.
+    pub closed: Vec<Measured>,
+}
+
+/// What a network of one size showed.
+#[derive(Clone, Debug, Serialize)]
+pub struct Carried {
+    /// N.
+    pub nodes: u16,
+    /// Transfers a second that this machine could carry if signatures were all that costs.
+    pub bound: f64,
+    /// The most transfers a second that were acknowledged, in a closed or an open loop.
+    pub peak: f64,
+    /// `peak` ÷ `bound`.
+    pub share_of_bound: f64,
+    /// One client with one transfer outstanding.
+    pub alone: Measured,
+    /// Closed loops, with more and more outstanding.
+    pub closed: Vec<Measured>,
+    /// Open loops at fractions of the best closed loop.
+    pub open: Vec<AtFraction>,
+    /// The same size with crashed replicas.
+    pub crashed: Option<Crashed>,
+}
+
+impl Carried {
+    /// Finds the peak of a network, then loads it with fractions of that.
+    ///
+    /// # Errors
+    /// As [`Bed::start`] and [`Bed::measure`].
+    pub async fn measure(
+        bench: &Bench,
+        crashed: u16,
+        programs: &Programs,
+        span: Span,
+        machine: (&Processor, usize),
+    ) -> Result<Self, Error> {
+        let (processor, cores) = machine;
+        let healthy = Bench {
+            crashed: 0,
+            ..bench.clone()
+        };
+        let mut bed = Bed::start(&healthy, programs.clone()).await?;
+        eprintln!("n = {}: one client …", bench.nodes);
+        let alone = bed.measure(Pace::Closed { in_flight: 1 }, span).await?;
+        let closed = closed_loops(&mut bed, span).await?;
+        let best = most(&closed);
+        let mut open = Vec::new();
+        for fraction in FRACTIONS {
+            eprintln!("n = {}: open loop at {:.0}/s …", bench.nodes, fraction * best);
+            let pace = Pace::Open {
+                rate: fraction * best,
+                arrival: Arrival::Poisson,
+            };
+            open.push(AtFraction {
+                fraction,
+                run: bed.measure(pace, span).await?,
+            });
+        }
+        bed.stop()?;
+        // A closed loop that is too short or too long may carry less than the open loop at its rate.
+        let peak = open.iter().map(|at| at.run.acknowledged).fold(best, f64::max);
+        let crashed = if crashed > 0 {
+            let bench = Bench {
+                crashed,
+                ..bench.clone()
+            };
+            let mut bed = Bed::start(&bench, programs.clone()).await?;
+            eprintln!("n = {}, {crashed} crashed …", bench.nodes);
+            let closed = closed_loops(&mut bed, span).await?;
+            bed.stop()?;
+            let peak = most(&closed);
+            Some(Crashed {
+                crashed,
+                peak,
+                // Like is compared with like: both are the best of the same closed loops.
+                ratio: peak / best,
+                closed,
+            })
+        } else {
+            None
+        };
+        let bound = processor.bound(cores, bench.nodes);
+        Ok(Self {
+            nodes: bench.nodes,
+            bound,
+            peak,
+            share_of_bound: peak / bound,
+            alone,
+            closed,
+            open,
+            crashed,
+        })
+    }
+
+    /// The load at this fraction of the peak.
+    #[must_use]
+    pub fn at(&self, fraction: f64) -> Option<&Measured> {
+        let at = self
+            .open
+            .iter()
+            .find(|at| (at.fraction - fraction).abs() < 1e-9)?;
+        Some(&at.run)
+    }
+
+    /// The closed loop that carried the most.
+    #[must_use]
+    pub fn busiest(&self) -> Option<&Measured> {
+        self.closed
+            .iter()
+            .max_by(|one, other| one.acknowledged.total_cmp(&other.acknowledged))
+    }
+
+    /// Views that replicas entered in all loads without crashes, in which there is no reason for any.
+    #[must_use]
+    pub fn views(&self) -> u64 {
+        let open = self.open.iter().map(|at| &at.run);
+        let all = self.closed.iter().chain(open).chain([&self.alone]);
+        all.map(|run| run.views).sum()
+    }
+}
+
+async fn closed_loops(bed: &mut Bed, span: Span) -> Result<Vec<Measured>, Error> {
+    let mut runs = Vec::new();
+    for in_flight in CLOSED {
+        eprintln!("closed loop, {in_flight} outstanding …");
+        runs.push(bed.measure(Pace::Closed { in_flight }, span).await?);
+    }
+    Ok(runs)
+}
+
+fn most(runs: &[Measured]) -> f64 {
+    runs.iter().map(|run| run.acknowledged).fold(0.0, f64::max)
+}
+
+/// How long all loads of one size take without what they have to wait for, to be said beforehand.
+pub(super) fn expected(span: Span, crashed: u16) -> Duration {
+    let closed = CLOSED.len() * if crashed > 0 { 2 } else { 1 };
+    span.end() * u32::try_from(1 + closed + FRACTIONS.len()).unwrap_or(u32::MAX)
+}
