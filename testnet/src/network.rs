@@ -384,8 +384,10 @@ impl Network {
     /// [`Error::NodeEnded`] with the end of its log if one ends; [`Error::NotVoting`] if one never will be ready;
     /// [`Error::Timeout`].
     pub async fn wait_ready(&mut self, nodes: &[u16], bound: Duration) -> Result<(), Error> {
+        // One for all: it keeps a connection to every replica.
+        let observer = Observer::new(&self.genesis)?;
         for node in nodes {
-            self.wait_node_ready(*node, nodes, bound).await?;
+            self.wait_observed(&observer, *node, nodes, bound).await?;
         }
         Ok(())
     }
@@ -396,9 +398,19 @@ impl Network {
     /// As [`Network::wait_ready`].
     pub async fn wait_node_ready(&mut self, node: u16, nodes: &[u16], bound: Duration) -> Result<(), Error> {
         let observer = Observer::new(&self.genesis)?;
+        self.wait_observed(&observer, node, nodes, bound).await
+    }
+
+    async fn wait_observed(
+        &mut self,
+        observer: &Observer,
+        node: u16,
+        nodes: &[u16],
+        bound: Duration,
+    ) -> Result<(), Error> {
         let deadline = Instant::now() + bound;
         loop {
-            let Err(state) = self.readiness(&observer, node, nodes).await else {
+            let Err(state) = self.readiness(observer, node, nodes).await else {
                 return Ok(());
             };
             if let Ok(status) = observer.status(node).await

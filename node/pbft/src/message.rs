@@ -438,6 +438,20 @@ impl Kind {
                 | Self::FetchBlocks
         )
     }
+
+    /// Whether messages of this kind are first sent to all: to one alone they go because its STATUS shows that it lacks them.
+    pub const fn is_first_sent_to_all(self) -> bool {
+        matches!(
+            self,
+            Self::PrePrepare
+                | Self::Prepare
+                | Self::Commit
+                | Self::Checkpoint
+                | Self::Stable
+                | Self::ViewChange
+                | Self::NewView
+        )
+    }
 }
 
 impl Message {

@@ -42,7 +42,7 @@ impl Mesh {
                     self.send_frame(*peer, kind, false, frame.clone());
                 }
             }
-            Recipient::One(peer) => self.send_frame(peer, kind, is_resend(kind), frame),
+            Recipient::One(peer) => self.send_frame(peer, kind, kind.is_first_sent_to_all(), frame),
         }
     }
 
@@ -68,18 +68,4 @@ impl Mesh {
     pub(super) fn close(&self, peer: ReplicaId, reason: &str) {
         self.endpoint.close_peer(u32::from(peer.get()), reason);
     }
-}
-
-/// Messages of these kinds are first sent to all; to one alone they go because its STATUS shows that it lacks them.
-const fn is_resend(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::PrePrepare
-            | Kind::Prepare
-            | Kind::Commit
-            | Kind::Checkpoint
-            | Kind::Stable
-            | Kind::ViewChange
-            | Kind::NewView
-    )
 }

@@ -11,6 +11,7 @@
 //! | the queue of what is due, and the hosts | [`world`], [`host`] |
 //! | what may fail: links, disks, power, clocks | [`network`], [`disk`], [`schedule::Disturbance`] |
 //! | a world that is told what happens, step by step | [`script`] |
+//! | how many messages of which kind replicas send | [`sent`] |
 //! | who lies, and how | [`byzantine`], one small file a behaviour |
 //! | clients, and those that do not play by the rules | [`clients`] |
 //! | what must hold, computed apart from the code under test | [`check`], one invariant a file |
@@ -51,6 +52,7 @@ pub mod run;
 pub mod schedule;
 pub mod script;
 mod sends;
+pub mod sent;
 mod submissions;
 pub mod time;
 pub mod trace;

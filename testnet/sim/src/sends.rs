@@ -54,6 +54,7 @@ impl World {
                 if honest {
                     let packet = Packet::of(&send.message);
                     for to in others {
+                        self.sent.add(send.message.kind(), false, packet.bytes().len());
                         self.put(index, to, &packet);
                     }
                 } else {
@@ -93,7 +94,10 @@ impl World {
             if !honest {
                 self.checks.said(id, &message);
             }
-            self.put(index, to, &Packet::of(&message));
+            let (kind, packet) = (message.kind(), Packet::of(&message));
+            self.sent
+                .add(kind, kind.is_first_sent_to_all(), packet.bytes().len());
+            self.put(index, to, &packet);
         }
     }
 

@@ -21,6 +21,7 @@ use crate::packet::Packet;
 use crate::queue::Queue;
 use crate::rng::SimRng;
 use crate::schedule::Disturbance;
+use crate::sent::Sent;
 use crate::time::show;
 use crate::trace::Trace;
 use crate::verify::Gate;
@@ -147,6 +148,8 @@ pub struct World {
     pub trace: Trace,
     /// How often what was injected or happened.
     pub counts: BTreeMap<&'static str, u64>,
+    /// What replicas have sent each other, counted as the replicas of real networks count it.
+    pub sent: Sent,
     pub(crate) gate: Gate,
     /// Whom honest hosts have accused, and of what.
     pub(crate) accused: BTreeMap<ReplicaId, BTreeSet<&'static str>>,
@@ -191,6 +194,7 @@ impl World {
             clients: Vec::new(),
             trace: Trace::new(readable),
             counts: BTreeMap::new(),
+            sent: Sent::default(),
             accused: BTreeMap::new(),
             beyond_f: false,
             view_changes: 0,

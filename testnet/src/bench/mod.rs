@@ -27,17 +27,7 @@ pub struct BenchArgs {
 #[derive(Subcommand)]
 enum What {
     /// Count protocol messages per committed batch, against the model 2n(n-1)
-    Messages {
-        /// The sizes to measure, each 3f + 1
-        #[arg(long, value_delimiter = ',', default_value = "4,7")]
-        nodes: Vec<u16>,
-        /// How many transfers, each a batch of its own, to count over
-        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..))]
-        batches: u32,
-        /// The directory that gets results.json
-        #[arg(long, default_value = "bench-results")]
-        out: PathBuf,
-    },
+    Messages(messages::MessagesArgs),
     /// Throughput and latency of a network under a load of signed transfers, open loop or closed
     Load(load::LoadArgs),
     /// What this machine could carry at best, and the share of it that a network reaches, in one run
@@ -86,7 +76,7 @@ enum What {
 /// [`Error::NothingMeasured`] if nothing was committed, and whatever keeps the network from running.
 pub fn run(args: &BenchArgs) -> Result<(), Error> {
     match &args.what {
-        What::Messages { nodes, batches, out } => messages::run(nodes, *batches, out),
+        What::Messages(args) => messages::run(args),
         What::Load(args) => load::run(args),
         What::Limits(args) => limits::run(args),
         What::Compare(args) => compare::run(args),

@@ -1,7 +1,6 @@
 //! The normal case costs what the paper says.
 
-use tagma_testnet::Network;
-use tagma_testnet::bench::messages::{Counts, measure, model};
+use tagma_testnet::bench::messages::{Counts, measure, model, network, parameters};
 
 use crate::support::{programs, runtime, turn};
 
@@ -13,7 +12,7 @@ const ATTEMPTS: usize = 5;
 fn count(nodes: u16) -> Counts {
     let _turn = turn();
     let measure = |_| {
-        let network = Network::ephemeral(nodes, programs()).unwrap();
+        let network = network(nodes, programs(), parameters(nodes)).unwrap();
         runtime().block_on(measure(network, 20)).unwrap()
     };
     let mut attempts = (0..ATTEMPTS).map(measure);
