@@ -136,6 +136,14 @@ pub enum Error {
     /// Nodes contradict each other, or a story ended otherwise than it must.
     #[error("unexpected verdict: {0}")]
     Verdict(String),
+    /// A system that Tagma is compared with failed.
+    #[error("{system}: {what}")]
+    Compared {
+        /// Which.
+        system: &'static str,
+        /// How.
+        what: String,
+    },
     /// A measurement that measured nothing.
     #[error("nothing was measured: {0}")]
     NothingMeasured(String),
@@ -182,6 +190,7 @@ impl Error {
             | Self::NodeEnded { .. }
             | Self::Timeout { .. }
             | Self::Signal { .. }
+            | Self::Compared { .. }
             | Self::NothingMeasured(_) => 1,
         }
     }

@@ -79,7 +79,7 @@ pub fn check(needs: &[Need]) -> Result<(), Error> {
     }
 }
 
-fn is_free(address: SocketAddr, protocol: Protocol) -> bool {
+pub(crate) fn is_free(address: SocketAddr, protocol: Protocol) -> bool {
     match protocol {
         Protocol::Udp => UdpSocket::bind(address).is_ok(),
         Protocol::Tcp => TcpListener::bind(address).is_ok(),

@@ -249,7 +249,7 @@ pub fn spawn_links(
 }
 
 /// `tagma-testnet hold`, to which the program it is to become must be added.
-fn hold_command(programs: &Programs, lifetime: Lifetime) -> Command {
+pub(crate) fn hold_command(programs: &Programs, lifetime: Lifetime) -> Command {
     let mut command = Command::new(&programs.testnet);
     command.env_remove("TAGMA_HOME").arg("hold");
     if lifetime == Lifetime::WithParent {

@@ -9,6 +9,7 @@ pub mod messages;
 pub mod new_view;
 pub mod report;
 pub mod usage;
+pub mod versus;
 
 use std::path::{Path, PathBuf};
 
@@ -34,6 +35,8 @@ enum What {
     Limits(limits::LimitsArgs),
     /// The numbers of two results side by side, with their ratios
     Compare(compare::CompareArgs),
+    /// The same load on systems that tolerate crashes only (etcd, ZooKeeper), if they are installed: what tolerating lies costs
+    Versus(versus::VersusArgs),
     /// Throughput under attack by f replicas, or by a client, against throughput before it
     Faults {
         /// The size of the network, 3f + 1
@@ -80,6 +83,7 @@ pub fn run(args: &BenchArgs) -> Result<(), Error> {
         What::Load(args) => load::run(args),
         What::Limits(args) => limits::run(args),
         What::Compare(args) => compare::run(args),
+        What::Versus(args) => versus::run(args),
         What::Faults {
             nodes,
             attacks,

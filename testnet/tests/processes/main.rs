@@ -29,4 +29,5 @@ mod support;
 mod together;
 mod torture;
 mod traitors;
+mod versus;
 mod views;

@@ -1,8 +1,6 @@
 //! A network to be loaded, looked at from outside: by its counters before and after, and every second by its memory.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
@@ -12,6 +10,7 @@ use tagma_ledger::{Genesis, Parameters};
 use super::accounts::Accounts;
 use super::generator::{Generator, Pace, Span, Tally};
 use super::measured::{Measured, Memory};
+use super::transfers::Transfers;
 use crate::bench::usage::{Usage, disk_bytes};
 use crate::error::Error;
 use crate::network::{GRACE, Network, READY};
@@ -44,7 +43,7 @@ pub struct Bench {
 /// A running network with a client that loads it.
 pub struct Bed {
     network: Network,
-    generator: Option<Generator>,
+    generator: Option<Generator<Transfers>>,
     alive: Vec<u16>,
     seed: u64,
     loads: u64,
@@ -66,15 +65,6 @@ pub(super) struct Look {
 pub(super) struct Looks {
     pub(super) replicas: Vec<Look>,
     pub(super) own: Usage,
-}
-
-/// Set when whoever waits for the load is gone.
-struct StopOnDrop(Arc<AtomicBool>);
-
-impl Drop for StopOnDrop {
-    fn drop(&mut self) {
-        self.0.store(true, Relaxed);
-    }
 }
 
 impl Bed {
@@ -109,7 +99,7 @@ impl Bed {
             )));
         }
         Ok(Self {
-            generator: Some(Generator::new(client, accounts, bench.seed)),
+            generator: Some(Generator::new(Transfers::new(client, accounts, bench.seed))),
             alive: alive.to_vec(),
             network,
             seed: bench.seed,
@@ -128,30 +118,21 @@ impl Bed {
     /// # Errors
     /// [`Error::NothingMeasured`] if nothing was acknowledged; [`Error::NodeEnded`] if a replica ended.
     pub async fn measure(&mut self, pace: Pace, span: Span) -> Result<Measured, Error> {
-        let mut generator = self
+        let generator = self
             .generator
             .take()
             .ok_or_else(|| Error::NothingMeasured("an earlier load failed".to_owned()))?;
         self.loads += 1;
         let seed = self.seed.wrapping_add(self.loads);
-        let stopped = Arc::new(AtomicBool::new(false));
-        let guard = StopOnDrop(Arc::clone(&stopped));
         let began = Instant::now() + Duration::from_millis(5);
-        let load = tokio::task::spawn_blocking(move || {
-            let tally = generator.run(pace, span, seed, began, &stopped);
-            (generator, tally)
-        });
+        let load = generator.drive(pace, span, seed, began);
         tokio::time::sleep_until((began + span.warm_up).into()).await;
         let (before, from) = (self.look().await?, Instant::now());
         let memory = self.watch_memory(began, span).await?;
         let (after, to) = (self.look().await?, Instant::now());
-        let (mut generator, tally) = load
-            .await
-            .map_err(|error| Error::NothingMeasured(format!("the load failed: {error}")))?;
-        drop(guard);
-        generator.settle().await;
+        let (mut generator, tally) = load.finish().await?;
+        generator.target_mut().settle().await;
         self.generator = Some(generator);
-        let tally: Tally = tally?;
         if tally.acknowledged == 0 {
             return Err(Error::NothingMeasured(nothing(&tally, &after)));
         }

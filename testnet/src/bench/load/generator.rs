@@ -1,24 +1,20 @@
-//! The load itself: transfers signed and sent on a thread of their own, on time as far as that thread can, and what became of
-//! each.
+//! The load itself: requests made and sent on a thread of their own, on time as far as that thread can, and what became of each.
 //!
 //! Latency counts from the moment a request was *meant* to be sent, so that a system that makes the load wait cannot hide it.
 //! A request that could not be sent by the end of the load, or whose outcome did not become known, is counted, never left out.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
-use tagma_client::{Client, Completion, SubmitError};
-use tagma_crypto::Digest;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::JoinHandle;
 
-use super::accounts::Accounts;
 use super::arrivals::{Arrival, Arrivals};
+use super::target::{Ended, Target};
 use crate::error::Error;
 
 /// How long a request may take until its outcome counts as unknown.
@@ -72,29 +68,29 @@ impl Span {
 }
 
 /// One second of a load, warm-up included.
-pub(super) struct Second {
+pub struct Second {
     /// Requests sent in it.
-    pub(super) sent: u64,
+    pub sent: u64,
     /// From the intended sending of the requests that were acknowledged in it, microseconds.
-    pub(super) latency: Histogram<u64>,
+    pub latency: Histogram<u64>,
 }
 
 /// What became of a load. Times are in microseconds.
-pub(super) struct Tally {
+pub struct Tally {
     /// Requests that were due in the measured time.
-    pub(super) offered: u64,
+    pub offered: u64,
     /// Those of them that were sent by its end.
-    pub(super) sent: u64,
-    /// Requests acknowledged by f + 1 replicas within the measured time.
-    pub(super) acknowledged: u64,
+    pub sent: u64,
+    /// Requests acknowledged, by Tagma by f + 1 replicas, within the measured time.
+    pub acknowledged: u64,
     /// Requests due in the measured time that failed, by reason.
-    pub(super) failed: BTreeMap<&'static str, u64>,
+    pub failed: BTreeMap<&'static str, u64>,
     /// From the intended sending to the deciding reply, of all that were due in the measured time, however late it came.
-    pub(super) latency: Histogram<u64>,
+    pub latency: Histogram<u64>,
     /// From the intended to the real sending, likewise.
-    pub(super) lag: Histogram<u64>,
+    pub lag: Histogram<u64>,
     /// Second by second from the beginning of the load.
-    pub(super) seconds: Vec<Second>,
+    pub seconds: Vec<Second>,
 }
 
 impl Tally {
@@ -135,35 +131,67 @@ fn record(histogram: &mut Histogram<u64>, time: Duration) {
     assert!(recorded.is_ok(), "a histogram that grows takes every value");
 }
 
-struct Sent {
-    account: usize,
-    due: Duration,
-    at: Duration,
+/// Sends requests to one target.
+pub struct Generator<T: Target> {
+    target: T,
+    /// When each request under way was meant to be sent.
+    in_flight: HashMap<T::Id, Duration>,
 }
 
-/// Sends transfers through one client.
-pub(super) struct Generator {
-    client: Client,
-    accounts: Accounts,
-    rng: ChaCha8Rng,
-    sender: UnboundedSender<Completion>,
-    completions: UnboundedReceiver<Completion>,
-    in_flight: HashMap<Digest, Sent>,
+/// Sets a flag when whoever waits for the load is gone.
+struct StopOnDrop(Arc<AtomicBool>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
 }
 
-impl Generator {
-    /// A generator of transfers between `accounts`, chosen by chance from `seed`.
+/// A load that is under way. It ends early if this is dropped.
+pub struct Driven<T: Target> {
+    load: JoinHandle<(Generator<T>, Result<Tally, Error>)>,
+    _guard: StopOnDrop,
+}
+
+impl<T: Target> Driven<T> {
+    /// Waits for its end and the outcome of everything sent.
+    ///
+    /// # Errors
+    /// [`Error::NothingMeasured`] if the load failed.
+    pub async fn finish(self) -> Result<(Generator<T>, Tally), Error> {
+        let finished = self.load.await;
+        let (generator, tally) =
+            finished.map_err(|error| Error::NothingMeasured(format!("the load failed: {error}")))?;
+        Ok((generator, tally?))
+    }
+}
+
+impl<T: Target> Generator<T> {
+    /// A generator of what `target` takes.
     #[must_use]
-    pub(super) fn new(client: Client, accounts: Accounts, seed: u64) -> Self {
-        let (sender, completions) = unbounded_channel();
+    pub fn new(target: T) -> Self {
         Self {
-            client,
-            accounts,
-            rng: ChaCha8Rng::seed_from_u64(seed),
-            sender,
-            completions,
+            target,
             in_flight: HashMap::new(),
         }
+    }
+
+    /// What it loads.
+    pub fn target_mut(&mut self) -> &mut T {
+        &mut self.target
+    }
+
+    /// Begins a load on a thread of its own, from the moment `began` on; `seed` decides the arrivals. Must be called within a
+    /// tokio runtime.
+    #[must_use]
+    pub fn drive(mut self, pace: Pace, span: Span, seed: u64, began: Instant) -> Driven<T> {
+        let stopped = Arc::new(AtomicBool::new(false));
+        let guard = StopOnDrop(Arc::clone(&stopped));
+        let load = tokio::task::spawn_blocking(move || {
+            let tally = self.run(pace, span, seed, began, &stopped);
+            (self, tally)
+        });
+        Driven { load, _guard: guard }
     }
 
     /// Loads from the moment `began` on, then waits for the outcome of all that was sent. Blocks its thread; `seed` decides the
@@ -171,7 +199,7 @@ impl Generator {
     ///
     /// # Errors
     /// If the histograms cannot be made.
-    pub(super) fn run(
+    fn run(
         &mut self,
         pace: Pace,
         span: Span,
@@ -190,11 +218,8 @@ impl Generator {
         }
         let deadline = Instant::now() + PATIENCE;
         while !self.in_flight.is_empty() && Instant::now() < deadline && !stopped.load(Relaxed) {
-            self.wait(
-                deadline.saturating_duration_since(Instant::now()),
-                span,
-                &mut tally,
-            )?;
+            let left = deadline.saturating_duration_since(Instant::now());
+            self.wait(left, began, span, &mut tally)?;
         }
         Ok(tally)
     }
@@ -209,7 +234,7 @@ impl Generator {
     ) -> Result<(), Error> {
         let mut now = began.elapsed();
         while arrivals.due() < span.end() && now < span.end() + LATE && !stopped.load(Relaxed) {
-            self.receive(span, tally)?;
+            self.receive(began, span, tally)?;
             let mut room = true;
             for _ in 0..BURST {
                 let due = arrivals.due();
@@ -263,21 +288,19 @@ impl Generator {
                 tally.offered += u64::from(span.counts(due));
             }
             if self.in_flight.len() >= in_flight {
-                self.wait(span.end().saturating_sub(now), span, tally)?;
+                self.wait(span.end().saturating_sub(now), began, span, tally)?;
             }
-            self.receive(span, tally)?;
+            self.receive(began, span, tally)?;
         }
     }
 
-    /// Signs and sends one; false if no account can pay now.
+    /// Sends one; false if the target has no room for it.
     fn send(&mut self, due: Duration, began: Instant, span: Span, tally: &mut Tally) -> Result<bool, Error> {
-        let chain = self.client.network().chain();
-        let Some((account, transaction)) = self.accounts.sign(chain, &mut self.rng) else {
+        let at = began.elapsed();
+        let Some(id) = self.target.begin() else {
             return Ok(false);
         };
-        let at = began.elapsed();
-        let hash = self.client.submit_to(&transaction, PATIENCE, &self.sender);
-        self.in_flight.insert(hash, Sent { account, due, at });
+        self.in_flight.insert(id, due);
         if span.counts(due) {
             tally.sent += u64::from(at < span.end());
             record(&mut tally.lag, at.saturating_sub(due));
@@ -288,33 +311,37 @@ impl Generator {
         Ok(true)
     }
 
-    /// Takes in all completions that are there.
-    fn receive(&mut self, span: Span, tally: &mut Tally) -> Result<(), Error> {
-        while let Ok(completion) = self.completions.try_recv() {
-            self.completed(&completion, span, tally)?;
+    /// Takes in all requests that have ended.
+    fn receive(&mut self, began: Instant, span: Span, tally: &mut Tally) -> Result<(), Error> {
+        while let Some(ended) = self.target.ended() {
+            self.settle(ended, began, span, tally)?;
         }
         Ok(())
     }
 
-    /// Takes in the next completion, if one comes within so long.
-    fn wait(&mut self, within: Duration, span: Span, tally: &mut Tally) -> Result<(), Error> {
-        let completions = &mut self.completions;
-        let next = async { tokio::time::timeout(within, completions.recv()).await };
-        if let Ok(Some(completion)) = Handle::current().block_on(next) {
-            self.completed(&completion, span, tally)?;
+    /// Takes in the next request that ends, if one does within so long.
+    fn wait(&mut self, within: Duration, began: Instant, span: Span, tally: &mut Tally) -> Result<(), Error> {
+        let target = &mut self.target;
+        let next = async { tokio::time::timeout(within, target.next_ended()).await };
+        if let Ok(Some(ended)) = Handle::current().block_on(next) {
+            self.settle(ended, began, span, tally)?;
         }
         Ok(())
     }
 
-    fn completed(&mut self, completion: &Completion, span: Span, tally: &mut Tally) -> Result<(), Error> {
-        let Some(Sent { account, due, at }) = self.in_flight.remove(&completion.hash) else {
+    fn settle(
+        &mut self,
+        ended: Ended<T::Id>,
+        began: Instant,
+        span: Span,
+        tally: &mut Tally,
+    ) -> Result<(), Error> {
+        let Some(due) = self.in_flight.remove(&ended.id) else {
             return Ok(());
         };
-        self.accounts.ended(account, completion.result.is_ok());
-        let failure = match &completion.result {
-            Ok(accepted) if accepted.outcome.is_success() => {
-                // The library saw the deciding reply at this moment, however late this thread comes to hear of it.
-                let decided = at + accepted.latency;
+        match ended.result {
+            Ok(()) => {
+                let decided = ended.at.saturating_duration_since(began);
                 let latency = decided.saturating_sub(due);
                 tally.acknowledged += u64::from(span.counts(decided));
                 if span.counts(due) {
@@ -323,31 +350,11 @@ impl Generator {
                 if let Some(second) = tally.second(decided)? {
                     record(&mut second.latency, latency);
                 }
-                return Ok(());
             }
-            Ok(_) => "executed without success",
-            Err(SubmitError::OutcomeUnknown(_)) => "outcome unknown in time",
-            Err(SubmitError::Rejected { .. }) => "rejected",
-            Err(SubmitError::Unreachable { .. }) => "no replica reachable",
-            Err(SubmitError::TooManyInFlight { .. }) => "too many in flight",
-            Err(SubmitError::TooLarge { .. }) => "too large",
-            Err(SubmitError::Closed { .. }) => "client closed",
-        };
-        if span.counts(due) {
-            *tally.failed.entry(failure).or_default() += 1;
+            Err(failure) if span.counts(due) => *tally.failed.entry(failure).or_default() += 1,
+            Err(_) => {}
         }
         Ok(())
-    }
-
-    /// Reads the next nonce of every account in doubt, so that it can pay again. An account that cannot be read stays out.
-    pub(super) async fn settle(&mut self) {
-        for (index, key) in self.accounts.doubtful() {
-            if let Ok(Some(read)) = self.client.next_nonce(key, PATIENCE).await
-                && let Some(account) = read.account
-            {
-                self.accounts.settle(index, account.next_nonce);
-            }
-        }
     }
 }
 

@@ -6,6 +6,8 @@ mod bed;
 mod generator;
 mod measured;
 mod report;
+mod target;
+mod transfers;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -26,9 +28,10 @@ use crate::process::Programs;
 
 pub use arrivals::Arrival;
 pub use bed::{Bed, Bench, NODE_SETTINGS, RETRY};
-pub use generator::{PATIENCE, Pace, Span};
+pub use generator::{Driven, Generator, PATIENCE, Pace, Second, Span, Tally};
 pub use measured::{Measured, Memory, Quantiles, SecondPoint};
 pub(super) use report::{achieved_plot, grid, in_flight, latency_plot, memory_plot};
+pub use target::{Ended, Target};
 
 /// What `bench load` can be asked for.
 #[derive(Args)]

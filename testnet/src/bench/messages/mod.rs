@@ -9,6 +9,7 @@
 
 mod batching;
 mod counts;
+mod page;
 mod real;
 mod simulated;
 mod tables;
@@ -48,7 +49,7 @@ pub struct MessagesArgs {
     /// Also measure, on the smallest network of processes, batches of at most so many transfers each
     #[arg(long, value_delimiter = ',', value_parser = clap::value_parser!(u32).range(1..=512))]
     batch_sizes: Vec<u32>,
-    /// The directory that gets results-messages.json
+    /// The directory that gets results-messages.json and report-messages.html
     #[arg(long, default_value = "bench-results")]
     out: PathBuf,
 }
@@ -83,7 +84,7 @@ pub struct Results {
     pub batching: Vec<Batching>,
 }
 
-/// Measures networks one after the other, prints tables and writes `results-messages.json`.
+/// Measures networks one after the other, prints tables and writes `results-messages.json` and `report-messages.html`.
 ///
 /// # Errors
 /// [`Error::NothingMeasured`] if nothing was committed, and whatever keeps a network from running.
@@ -135,7 +136,8 @@ pub fn run(args: &MessagesArgs) -> Result<(), Error> {
         batching_nodes,
         batching,
     };
-    write_results(&results, &args.out, "results-messages.json")
+    write_results(&results, &args.out, "results-messages.json")?;
+    page::report(&results).write(&args.out, "report-messages")
 }
 
 fn on_processes(args: &MessagesArgs) -> Result<Vec<Counts>, Error> {
