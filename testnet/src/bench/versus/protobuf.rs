@@ -89,7 +89,7 @@ mod tests {
     fn long_bytes_have_a_length_of_two_bytes() {
         let mut out = BytesMut::new();
         put_bytes(&mut out, 2, &[7; 200]);
-        assert_eq!(out[..3], [0x12, 0xc8, 0x01]);
+        assert!(out.starts_with(&[0x12, 0xc8, 0x01]));
         assert_eq!(fields(&out).unwrap(), [(2, Value::Bytes(&[7; 200]))]);
     }
 }
