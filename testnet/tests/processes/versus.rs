@@ -26,7 +26,7 @@ fn versus_measures_etcd_where_it_is_installed() {
             "--in-flight",
             "16",
         ])
-        .args(["--duration", "300ms", "--warm-up", "100ms", "--out"])
+        .args(["--duration", "800ms", "--warm-up", "100ms", "--out"])
         .arg(out.path())
         .output()
         .unwrap();

@@ -25,45 +25,51 @@ pub(super) fn report(results: &Results) -> Report {
 }
 
 fn figures(results: &Results) -> Section {
-    let mut grid = Grid::new([
+    let mut peaks = Grid::new([
         "system",
         "servers",
         "peak, requests/s",
         "lowest–highest round",
         "in flight there",
-        "one client, p50 ms",
-        "p99",
-        "half of the peak, p50 ms",
-        "p99",
         "servers, µs/request",
         "client, µs/request",
         "failed or unfinished",
     ]);
+    let mut latencies = Grid::new([
+        "system",
+        "one client, p50 ms",
+        "p99 ms",
+        "half of the peak, requests/s",
+        "p50 ms there",
+        "p99 ms there",
+    ]);
     for system in &results.systems {
-        let cells = match &system.summary {
-            Some(of) => vec![
-                format!("{:.0}", of.peak),
-                format!("{:.0}–{:.0}", of.peaks.0, of.peaks.1),
-                of.peak_in_flight.to_string(),
-                format!("{:.2}", of.one_p50),
-                format!("{:.2}", of.one_p99),
-                format!("{:.2}", of.half_p50),
-                format!("{:.2}", of.half_p99),
-                format!("{:.1}", of.servers_cpu),
-                format!("{:.1}", of.client_cpu),
-                of.lost.to_string(),
-            ],
-            None => {
-                let mut cells = vec![system.absent.unwrap_or("not measured").to_owned()];
-                cells.resize(10, String::new());
-                cells
-            }
+        let name = system.name.to_string();
+        let Some(of) = &system.summary else {
+            let mut cells = vec![name, system.servers.to_string()];
+            cells.push(system.absent.unwrap_or("not measured").to_owned());
+            cells.resize(peaks.header.len(), String::new());
+            peaks.row(cells);
+            continue;
         };
-        grid.row(
-            [system.name.to_string(), system.servers.to_string()]
-                .into_iter()
-                .chain(cells),
-        );
+        peaks.row([
+            name.clone(),
+            system.servers.to_string(),
+            format!("{:.0}", of.peak),
+            format!("{:.0}–{:.0}", of.peaks.0, of.peaks.1),
+            of.peak_in_flight.to_string(),
+            format!("{:.1}", of.servers_cpu),
+            format!("{:.1}", of.client_cpu),
+            of.lost.to_string(),
+        ]);
+        latencies.row([
+            name,
+            format!("{:.2}", of.one_p50),
+            format!("{:.2}", of.one_p99),
+            format!("{:.0}", of.half),
+            format!("{:.2}", of.half_p50),
+            format!("{:.2}", of.half_p99),
+        ]);
     }
     let mut ratios = Grid::new([
         "tagma ÷",
@@ -85,7 +91,8 @@ fn figures(results: &Results) -> Section {
              an open loop: requests come by chance (Poisson) whatever the system does, and latency counts from when each was meant to be \
              sent. Processor time is that at the peak: of all servers together, and of the load with the system's client library.",
         )
-        .grid(grid)
+        .grid(peaks)
+        .grid(latencies)
         .prose("Above 1, Tagma's figure is the larger one: good for the peak, bad for latency and processor time.")
         .grid(ratios)
 }
