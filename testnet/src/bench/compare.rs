@@ -48,8 +48,12 @@ pub(super) fn run(args: &CompareArgs) -> Result<(), Error> {
     }
     let (a, b) = (numbers(&a), numbers(&b));
     println!("{}", table(&a, &b));
-    for name in only_in_one(&a, &b) {
-        println!("{name} is in one of them only");
+    let alone = only_in_one(&a, &b);
+    if let Some(example) = alone.first() {
+        println!(
+            "{} numbers are in one of them only, such as {example}",
+            alone.len()
+        );
     }
     let mut held = Vec::new();
     for condition in &args.fail_if {
@@ -105,7 +109,7 @@ fn collect(value: &Value, place: String, found: &mut BTreeMap<String, f64>) {
 /// What stands for an item of a list: what it is of, where it says so.
 fn name(index: usize, item: &Value) -> String {
     let of = |path: &str| item.pointer(path).map(ToString::to_string);
-    if let Some(rate) = of("/pace/open/rate") {
+    if let Some(rate) = item.pointer("/pace/open/rate").and_then(Value::as_f64) {
         return format!("{rate}/s");
     }
     if let Some(in_flight) = of("/pace/closed/in_flight") {
@@ -260,9 +264,9 @@ mod tests {
         assert_eq!(
             names,
             [
-                "runs.500.0/s.latency.p50",
-                "runs.500.0/s.latency.p99",
-                "runs.500.0/s.pace.open.rate",
+                "runs.500/s.latency.p50",
+                "runs.500/s.latency.p99",
+                "runs.500/s.pace.open.rate",
                 "runs.8 in flight.latency.p99",
                 "runs.8 in flight.pace.closed.in_flight",
                 "share_of_bound",

@@ -12,6 +12,8 @@ use tagma_ledger::transaction::TRANSACTION_DOMAIN;
 
 /// The claims that are handed to the verifier at once.
 const BATCHES: [usize; 5] = [16, 64, 256, 1024, 4096];
+/// The same while all cores verify.
+const TOGETHER: usize = 256;
 /// As many bytes as the content of a transfer.
 const CONTENT: usize = 144;
 /// Bytes hashed at once.
@@ -37,6 +39,9 @@ pub struct Processor {
     pub verify: f64,
     /// Of one verification in a batch.
     pub batches: Vec<BatchCost>,
+    /// Of one verification in a batch of 256 while every core does the same, microseconds of one core's processor time: where this
+    /// is more than alone, what the system calls cores share parts of the processor.
+    pub batched_on_all_cores: f64,
     /// Bytes hashed with SHA-256 a second of processor time.
     pub hashed_bytes: f64,
 }
@@ -99,6 +104,13 @@ impl Processor {
                 }
             })
             .collect();
+        let together = on_all_cores(|| {
+            let mut chunks = claims.chunks_exact(TOGETHER).cycle();
+            micros_each(each, || {
+                black_box(chunks.next().map(verify_batch));
+                TOGETHER
+            })
+        });
         let bytes = vec![7; HASHED];
         let hashing = micros_each(each, || {
             black_box(Digest::of("tagma/bench/hash", &[black_box(&bytes)]));
@@ -109,6 +121,7 @@ impl Processor {
             sign,
             verify: alone,
             batches,
+            batched_on_all_cores: together,
             hashed_bytes: 1e6 / hashing,
         }
     }
@@ -156,6 +169,26 @@ fn time_of(clock: ClockId) -> Duration {
     clock_gettime(clock).map_or(Duration::ZERO, Duration::from)
 }
 
+/// The mean of what `measure` gives on as many threads at once as there are cores.
+fn on_all_cores(measure: impl Fn() -> f64 + Sync) -> f64 {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let measured: Vec<f64> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores).map(|_| scope.spawn(&measure)).collect();
+        threads
+            .into_iter()
+            .filter_map(|thread| thread.join().ok())
+            .collect()
+    });
+    assert_eq!(
+        measured.len(),
+        cores,
+        "a measurement on several cores does not fail on one of them"
+    );
+    #[expect(clippy::cast_precision_loss, reason = "nobody has 2^53 cores")]
+    let count = cores as f64;
+    measured.iter().sum::<f64>() / count
+}
+
 /// Repeats `work`, which says how many items it did, for about so much processor time; microseconds of processor time an item.
 fn micros_each(time: Duration, mut work: impl FnMut() -> usize) -> f64 {
     // Once without counting: caches, tables and clock speed.
@@ -190,6 +223,7 @@ mod tests {
     #[test]
     fn every_cost_is_measured_and_a_batch_is_cheaper_than_one_by_one() {
         let processor = Processor::measure(8, Duration::from_millis(5));
+        assert!(processor.batched_on_all_cores > 0.0, "{processor:?}");
         assert!(processor.sign > 0.0 && processor.hashed_bytes > 0.0);
         assert_eq!(processor.batches.len(), BATCHES.len());
         assert!(processor.batched() <= processor.verify, "{processor:?}");

@@ -185,11 +185,35 @@ impl Measured {
         self.failed.values().sum()
     }
 
+    /// Mean resident memory of the replica that takes most, in the third and in the last quarter of the samples, bytes: equal where
+    /// nothing piles up. None of fewer than eight samples.
+    #[must_use]
+    pub fn late_memory(&self) -> Option<(f64, f64)> {
+        late_memory(&self.memory)
+    }
+
     /// Processor time per transfer of all living replicas together, microseconds.
     #[must_use]
     pub fn replicas_cpu(&self) -> f64 {
         self.replica_cpu.iter().sum()
     }
+}
+
+fn late_memory(samples: &[Memory]) -> Option<(f64, f64)> {
+    let quarter = samples.len() / 4;
+    if quarter < 2 {
+        return None;
+    }
+    let last = samples.len() - quarter;
+    let mean = |samples: Option<&[Memory]>| {
+        let samples = samples?;
+        let most = |sample: &Memory| sample.replicas.iter().max().copied().unwrap_or_default();
+        Some(count(samples.iter().map(most).sum()) / count(samples.len() as u64))
+    };
+    Some((
+        mean(samples.get(last - quarter..last))?,
+        mean(samples.get(last..))?,
+    ))
 }
 
 fn series(tally: &Tally) -> Vec<SecondPoint> {
@@ -222,4 +246,22 @@ fn count(count: u64) -> f64 {
 )]
 fn whole(difference: f64) -> u64 {
     difference.max(0.0) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::float_cmp, reason = "means of equal whole numbers are exact")]
+    use super::*;
+
+    #[test]
+    fn memory_is_told_of_the_largest_replica_in_the_last_two_quarters() {
+        let sample = |second: u32| Memory {
+            second: f64::from(second),
+            replicas: vec![10, if second < 6 { 20 } else { 30 }, 5],
+            generator: 99,
+        };
+        let samples: Vec<Memory> = (0..8).map(sample).collect();
+        assert_eq!(late_memory(&samples), Some((20.0, 30.0)));
+        assert_eq!(samples.get(..7).and_then(late_memory), None);
+    }
 }

@@ -237,11 +237,20 @@ fn explain(runs: &[Measured]) {
     println!(
         "latency: from the intended sending to the f + 1st equal reply. open: due, and without any outcome in the end. lag: from the intended \
          to the real sending. µs/tx: processor time of all replicas together, and of this process (signing, client library). MiB: \
-         the largest replica's peak. disk, written, syncs: of a replica; growth of its data directory, bytes its process wrote."
+         the largest replica's peak. disk, written, syncs: of a replica; growth of its data directory, bytes its process wrote; \
+         the growth is negative where the database has dropped old logs meanwhile."
     );
     for run in runs {
         for (reason, count) in &run.failed {
             println!("{}: {count} failed: {reason}", name(&run.pace));
+        }
+        if let Some((before, last)) = run.late_memory() {
+            println!(
+                "{}: memory of the largest replica {:.1} MiB in the third quarter of the run, {:.1} MiB in the last",
+                name(&run.pace),
+                before / f64::from(1 << 20),
+                last / f64::from(1 << 20)
+            );
         }
         if run.unfinished > 0 {
             println!(

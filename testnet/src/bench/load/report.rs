@@ -150,7 +150,7 @@ pub(in crate::bench) fn memory_plot(run: &Measured) -> Plot {
         .memory
         .iter()
         .map(|sample| (sample.second, mebibytes(sample.generator)));
-    series.push(Series::new("client process", Stroke::Dashed, own.collect()));
+    series.push(Series::new("client process", Stroke::Line, own.collect()));
     Plot {
         title: "Resident memory over the run".to_owned(),
         see: "Sampled every second; a level line means that nothing piles up.".to_owned(),
