@@ -3,6 +3,7 @@
 //!
 //! - [`digest`]: SHA-256 with a domain and length-prefixed parts.
 //! - [`encode`]: the one canonical encoding, and the containers that messages are made of.
+//! - [`generations`]: a bounded memory that forgets its oldest entries.
 //! - [`keys`]: Ed25519 public and secret keys, and the file a secret key is kept in.
 //! - [`known`]: a memory of good signatures, so that none is verified twice.
 //! - [`signature`]: signing, and the one verification predicate, single and in batches.
@@ -14,11 +15,13 @@
 
 #![forbid(unsafe_code)]
 
+mod batch;
 mod hexadecimal;
 mod point;
 
 pub mod digest;
 pub mod encode;
+pub mod generations;
 pub mod keys;
 pub mod known;
 pub mod merkle;
@@ -28,6 +31,7 @@ pub mod signature;
 
 pub use digest::{Digest, Hasher};
 pub use encode::{Blob, List, Text};
+pub use generations::Generations;
 pub use hexadecimal::ParseError;
 pub use keys::{KeyFileError, PublicKey, SecretKey};
 pub use known::KnownSignatures;

@@ -9,23 +9,18 @@
 //! - `[8][S]B = [8]R + [8][k]A`, the *cofactored* equation.
 //!
 //! A sum of such equations with random factors holds iff (but for a chance of 2⁻¹²⁸) each of them does, which
-//! makes the verdict of a batch that of its members. Equation: ZIP 215, by ed25519-zebra; the checks before it are ours.
+//! makes the verdict of a batch that of its members. The equation is that of ZIP 215; tests hold the verdicts to those
+//! of ed25519-zebra on claims of every crafted kind.
 //!
 //! A signature covers a [`Domain`] (one for each kind of message) and the chain's id besides its content, see
 //! [`signed_bytes`].
 
 use bincode::{Decode, Encode};
-use curve25519_dalek::scalar::Scalar;
-use ed25519_zebra::batch::{Item, Verifier};
 
+use crate::batch::{DecodedKeys, verdict, verdicts};
 use crate::digest::Digest;
 use crate::hexadecimal::byte_string;
 use crate::keys::PublicKey;
-use crate::point::is_canonical_of_large_order;
-
-/// How many claims share one batch equation. Larger batches gain little more, and one bad signature makes all of its batch
-/// be verified one by one.
-const BATCH: usize = 64;
 
 /// What kind of message a signature is for. No signature of one kind ever verifies as another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -48,6 +43,17 @@ impl Domain {
 pub struct Signature([u8; 64]);
 
 byte_string!(Signature, 64, "signature");
+
+impl Signature {
+    /// R and S.
+    pub(crate) fn halves(&self) -> ([u8; 32], [u8; 32]) {
+        let (mut r, mut s) = ([0; 32], [0; 32]);
+        let (first, second) = self.0.split_at(32);
+        r.copy_from_slice(first);
+        s.copy_from_slice(second);
+        (r, s)
+    }
+}
 
 /// A signature as it came with a message, to be verified.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -73,18 +79,20 @@ pub fn signed_bytes(domain: Domain, chain: &Digest, content: &[u8]) -> Vec<u8> {
 }
 
 /// Whether the signature over `message` (the bytes of [`signed_bytes`]) is good under the module's predicate.
-pub fn verify(claim_key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
-    admit(claim_key, message, signature).is_some_and(holds)
+pub fn verify(key: &PublicKey, message: &[u8], signature: &Signature) -> bool {
+    verdict(key, message, signature, &DecodedKeys::default())
 }
 
-/// The verdict on each claim, in their order: that of [`verify`] on each, only faster when most are good.
+/// The verdict on each claim, in their order: that of [`verify`] on each, only faster when most are good. Whoever verifies
+/// again and again does better with a [`KnownSignatures`](crate::KnownSignatures).
 pub fn verify_batch(claims: &[Claim]) -> Vec<bool> {
-    claims.chunks(BATCH).flat_map(verify_chunk).collect()
+    verify_with(&claims.iter().collect::<Vec<_>>(), &DecodedKeys::default())
 }
 
-fn verify_chunk(claims: &[Claim]) -> Vec<bool> {
+/// As [`verify_batch`], with a memory of decoded keys.
+pub(crate) fn verify_with(claims: &[&Claim], decoded: &DecodedKeys) -> Vec<bool> {
     crate::mutant!(TwoVerdicts, {
-        let without_cofactor = |claim: &Claim| {
+        let without_cofactor = |claim: &&Claim| {
             let key = ed25519_dalek::VerifyingKey::from_bytes(claim.key.as_bytes());
             let signature = ed25519_dalek::Signature::from_bytes(claim.signature.as_bytes());
             key.is_ok_and(|key| key.verify_strict(&claim.message, &signature).is_ok())
@@ -93,36 +101,5 @@ fn verify_chunk(claims: &[Claim]) -> Vec<bool> {
             return claims.iter().map(without_cofactor).collect();
         }
     });
-    if let [claim] = claims {
-        // The batch equation gains nothing for one, and costs a third point and random numbers.
-        return vec![verify(&claim.key, &claim.message, &claim.signature)];
-    }
-    let items: Vec<Option<Item>> = claims
-        .iter()
-        .map(|claim| admit(&claim.key, &claim.message, &claim.signature))
-        .collect();
-    let mut batch = Verifier::new();
-    for item in items.iter().flatten() {
-        batch.queue(item.clone());
-    }
-    if batch.verify(rand::rng()).is_ok() {
-        return items.iter().map(Option::is_some).collect();
-    }
-    // Bisecting would gain a quarter for a lone culprit, and cost far more than this when an attacker spreads many.
-    items.into_iter().map(|item| item.is_some_and(holds)).collect()
-}
-
-/// The part of the predicate that precedes the equation. What passes still needs its points decompressed and its
-/// equation checked.
-fn admit(key: &PublicKey, message: &[u8], signature: &Signature) -> Option<Item> {
-    let parsed = ed25519_zebra::Signature::from_bytes(signature.as_bytes());
-    let admissible = is_canonical_of_large_order(key.as_bytes())
-        && is_canonical_of_large_order(parsed.r_bytes())
-        && bool::from(Scalar::from_canonical_bytes(*parsed.s_bytes()).is_some());
-    admissible.then(|| Item::from(((*key.as_bytes()).into(), parsed, message)))
-}
-
-/// The rest of the predicate: A and R are on the curve, and the cofactored equation holds.
-fn holds(item: Item) -> bool {
-    item.verify_single().is_ok()
+    verdicts(claims, decoded)
 }
