@@ -87,6 +87,12 @@ pub trait RequestRules: Send + Sync {
     /// # Errors
     /// Why the request is not valid, whatever its signature.
     fn claim(&self, request: &Request, digest: &Digest) -> Result<Option<Claim>, &'static str>;
+
+    /// The signatures of these requests, for which [`claim`](RequestRules::claim) had asked, are good. Whoever remembers that
+    /// need not have them checked again.
+    fn verified(&self, requests: &[(&Request, &Digest)]) {
+        let _ = requests;
+    }
 }
 
 /// Checks messages of peers. Cheap to clone.
@@ -102,10 +108,19 @@ pub struct Verifier {
 /// Most blocks in one answer.
 const MAX_BLOCKS: usize = 256;
 
+/// The signatures that many messages need checked.
+#[derive(Default)]
+struct Claims {
+    /// Those of replicas: what came as a vote comes again in certificates.
+    replicas: Vec<Claim>,
+    /// Those of requests, which the rules remember in their own way.
+    requests: Vec<Claim>,
+}
+
 /// A message whose form is good and whose signatures are among the claims.
 struct Draft {
     incoming: Incoming,
-    /// Claims that must all hold, or the message is not its sender's.
+    /// Claims of replicas that must all hold, or the message is not its sender's.
     essential: Range<usize>,
     /// Claims of requests in a batch: position and claim. If one fails, it is the primary who signed a bad batch.
     requests: Vec<(usize, usize)>,
@@ -143,15 +158,15 @@ impl Verifier {
 
     /// Checks many messages with one batch of signatures. The verdicts are those of checking each alone.
     pub fn verify_all(&self, messages: Vec<Message>) -> Vec<Result<Verified<Incoming>, Rejection>> {
-        let mut claims = Vec::new();
+        let mut claims = Claims::default();
         let drafts: Vec<Result<Draft, Rejection>> = messages
             .into_iter()
             .map(|message| self.draft(message, &mut claims))
             .collect();
-        let verdicts = self.known.verify_batch(&claims);
+        let (replicas, requests) = self.known.verify_with_passing(&claims.replicas, &claims.requests);
         drafts
             .into_iter()
-            .map(|draft| draft.and_then(|draft| finish(draft, &verdicts)))
+            .map(|draft| draft.and_then(|draft| self.finish(draft, &replicas, &requests)))
             .collect()
     }
 
@@ -179,7 +194,8 @@ impl Verifier {
         })
     }
 
-    fn draft(&self, message: Message, claims: &mut Vec<Claim>) -> Result<Draft, Rejection> {
+    fn draft(&self, message: Message, all: &mut Claims) -> Result<Draft, Rejection> {
+        let claims = &mut all.replicas;
         let start = claims.len();
         let mut requests = Vec::new();
         let mut batch_fault = None;
@@ -195,7 +211,7 @@ impl Verifier {
                 // A body with another digest accuses nobody: it may have been swapped on a relay.
                 let body = body.filter(|body| body.digest() == vote.digest);
                 if let Some(body) = &body {
-                    batch_fault = self.draft_batch(body, claims, &mut requests).err();
+                    batch_fault = self.draft_batch(body, &mut all.requests, &mut requests).err();
                 }
                 return Ok(Draft {
                     incoming: Incoming::PrePrepare(vote, body),
@@ -260,7 +276,7 @@ impl Verifier {
             }
             Message::Body(batch) => {
                 let body = Body::new(&self.ring.chain, batch);
-                batch_fault = self.draft_batch(&body, claims, &mut requests).err();
+                batch_fault = self.draft_batch(&body, &mut all.requests, &mut requests).err();
                 let essential = start..start;
                 return Ok(Draft {
                     incoming: Incoming::Body(body, None),
@@ -272,7 +288,7 @@ impl Verifier {
             Message::Blocks { from, blocks } => self.draft_blocks(from, blocks.into_vec(), claims)?,
             Message::FetchBody { seq, digest } => Incoming::FetchBody(seq, digest),
             Message::Forward(forwarded) => {
-                let forwarded = self.draft_forward(forwarded.into_vec(), claims, &mut requests)?;
+                let forwarded = self.draft_forward(forwarded.into_vec(), &mut all.requests, &mut requests)?;
                 return Ok(Draft {
                     incoming: Incoming::Forward(forwarded),
                     essential: start..start,
@@ -420,6 +436,66 @@ impl Verifier {
         }
         view_change_claim(&self.ring, message).ok_or(Rejection::UnknownSender(message.sender))
     }
+
+    fn finish(
+        &self,
+        draft: Draft,
+        replicas: &[bool],
+        requests: &[bool],
+    ) -> Result<Verified<Incoming>, Rejection> {
+        let holds = |verdicts: &[bool], claim: usize| verdicts.get(claim).copied().unwrap_or(false);
+        if !draft.essential.clone().all(|claim| holds(replicas, claim)) {
+            return Err(Rejection::Signature);
+        }
+        let (mut good, mut bad) = (Vec::new(), BTreeSet::new());
+        for (position, claim) in draft.requests {
+            if holds(requests, claim) {
+                good.push(position);
+            } else {
+                bad.insert(position);
+            }
+        }
+        if !good.is_empty() {
+            self.rules.verified(&verified(&draft.incoming, &good));
+        }
+        let fault = draft.batch_fault.or_else(|| {
+            bad.first().map(|position| BatchFault::Request {
+                position: *position,
+                reason: "the signature does not verify",
+            })
+        });
+        Ok(Verified(match (draft.incoming, fault) {
+            (Incoming::Forward(requests), _) => {
+                let requests = requests.into_iter().enumerate();
+                let good = requests.filter(|(position, _)| !bad.contains(position));
+                Incoming::Forward(good.map(|(_, request)| request).collect())
+            }
+            (Incoming::PrePrepare(vote, Some(body)), Some(fault)) => {
+                Incoming::FaultyBatch(vote, body.batch().clone(), fault)
+            }
+            (Incoming::Body(body, _), fault) => Incoming::Body(body, fault),
+            (incoming, _) => incoming,
+        }))
+    }
+}
+
+/// The claims of requests that hold are good for ever.
+fn verified<'a>(incoming: &'a Incoming, positions: &[usize]) -> Vec<(&'a Request, &'a Digest)> {
+    let in_body = |body: &'a Body, position: usize| {
+        let request = body.batch().requests.get(position)?;
+        Some((request, body.request_digests().get(position)?))
+    };
+    let places = positions.iter().copied();
+    match incoming {
+        Incoming::PrePrepare(_, Some(body)) | Incoming::Body(body, _) => {
+            places.filter_map(|position| in_body(body, position)).collect()
+        }
+        Incoming::Forward(requests) => places
+            .filter_map(|position| requests.get(position))
+            .map(|(request, digest)| (&**request, digest))
+            .collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// The claim that a VIEW-CHANGE is its sender's.
@@ -431,42 +507,6 @@ pub(crate) fn view_change_claim(ring: &KeyRing, message: &ViewChange) -> Option<
         message: bytes,
         signature: message.signature,
     })
-}
-
-fn finish(draft: Draft, verdicts: &[bool]) -> Result<Verified<Incoming>, Rejection> {
-    let holds = |claim: usize| verdicts.get(claim).copied().unwrap_or(false);
-    if !draft.essential.clone().all(holds) {
-        return Err(Rejection::Signature);
-    }
-    if let Incoming::Forward(requests) = draft.incoming {
-        let bad: BTreeSet<usize> = draft
-            .requests
-            .iter()
-            .filter(|(_, claim)| !holds(*claim))
-            .map(|(position, _)| *position)
-            .collect();
-        let good = requests
-            .into_iter()
-            .enumerate()
-            .filter(|(position, _)| !bad.contains(position));
-        return Ok(Verified(Incoming::Forward(
-            good.map(|(_, request)| request).collect(),
-        )));
-    }
-    let bad_request = draft.requests.iter().find(|(_, claim)| !holds(*claim));
-    let fault = draft.batch_fault.or_else(|| {
-        bad_request.map(|(position, _)| BatchFault::Request {
-            position: *position,
-            reason: "the signature does not verify",
-        })
-    });
-    Ok(Verified(match (draft.incoming, fault) {
-        (Incoming::PrePrepare(vote, Some(body)), Some(fault)) => {
-            Incoming::FaultyBatch(vote, body.batch().clone(), fault)
-        }
-        (Incoming::Body(body, _), fault) => Incoming::Body(body, fault),
-        (incoming, _) => incoming,
-    }))
 }
 
 fn check_batch_form(parameters: &Parameters, body: &Body) -> Result<(), BatchFault> {

@@ -1,9 +1,8 @@
 //! The static validity of requests, and the memory of what was verified already.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tagma_crypto::{Claim, Digest, KnownSignatures, PublicKey, Request};
+use tagma_crypto::{Claim, Digest, Generations, KnownSignatures, PublicKey, Request};
 use tagma_evidence::StaticRules;
 use tagma_ledger::transaction::signature_rejection;
 use tagma_ledger::{Parameters, Rejection, StaticChecks, Transaction};
@@ -46,12 +45,8 @@ impl ValidRequest {
     }
 }
 
-/// Verified requests, the newest ones: whoever is asked twice for the same one answers once. Two generations bound it.
-#[derive(Default)]
-struct Memory {
-    young: HashSet<(Digest, [u8; 64])>,
-    old: HashSet<(Digest, [u8; 64])>,
-}
+/// Verified requests, the newest ones, by digest and signature: whoever is asked twice for the same one answers once.
+type Memory = Generations<(Digest, [u8; 64]), ()>;
 
 /// The rules of one chain for requests. They depend on genesis alone; the memory only saves work.
 pub struct LedgerRules {
@@ -66,7 +61,7 @@ impl LedgerRules {
         Self {
             rules: StaticRules::new(chain, parameters),
             known: Arc::default(),
-            memory: Mutex::default(),
+            memory: Mutex::new(Memory::new(GENERATION)),
         }
     }
 
@@ -76,24 +71,20 @@ impl LedgerRules {
         Self { known, ..self }
     }
 
-    fn knows(&self, request: &Request, digest: &Digest) -> bool {
-        let memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (*digest, *request.signature.as_bytes());
-        if tagma_crypto::mutant!(TwoVerdicts) {
-            return false;
-        }
-        memory.young.contains(&key) || memory.old.contains(&key)
+    // Every change of the memory is whole: a panic elsewhere leaves at worst a request forgotten.
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn remember<'a>(&self, requests: impl Iterator<Item = &'a ValidRequest>) {
-        let mut memory = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        for valid in requests {
-            if memory.young.len() >= GENERATION {
-                memory.old = std::mem::take(&mut memory.young);
-            }
-            memory
-                .young
-                .insert((valid.digest, *valid.request.signature.as_bytes()));
+    fn knows(&self, request: &Request, digest: &Digest) -> bool {
+        let key = (*digest, *request.signature.as_bytes());
+        !tagma_crypto::mutant!(TwoVerdicts) && self.memory().get(&key).is_some()
+    }
+
+    fn remember<'a>(&self, requests: impl Iterator<Item = (&'a Request, &'a Digest)>) {
+        let mut memory = self.memory();
+        for (request, digest) in requests {
+            memory.insert((*digest, *request.signature.as_bytes()), ());
         }
     }
 
@@ -135,14 +126,23 @@ impl LedgerRules {
                 }
             })
             .collect();
-        self.remember(checked.iter().flatten());
+        let good = checked.iter().flatten();
+        self.remember(good.map(|valid| (&*valid.request, &valid.digest)));
         checked
     }
 }
 
 impl RequestRules for LedgerRules {
     fn claim(&self, request: &Request, digest: &Digest) -> Result<Option<Claim>, &'static str> {
+        // Only what passed every check is known, and the checks depend on nothing but the request.
+        if self.knows(request, digest) {
+            return Ok(None);
+        }
         let claim = self.rules.claim(request, digest)?;
-        Ok(claim.filter(|_| !self.knows(request, digest)))
+        Ok(claim.filter(|claim| !self.known.knows(claim)))
+    }
+
+    fn verified(&self, requests: &[(&Request, &Digest)]) {
+        self.remember(requests.iter().copied());
     }
 }

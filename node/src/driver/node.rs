@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tagma_crypto::Digest;
+use tagma_crypto::{Digest, KnownSignatures};
 use tagma_evidence::Judge;
 use tagma_ledger::{Genesis, LedgerStore};
 use tagma_pbft::{ReplicaId, Ticket, Verifier};
@@ -39,6 +39,10 @@ use crate::storage::{DirectoryLock, RocksStore};
 
 /// How long queued frames have to leave when the process ends.
 const LAST_FRAMES: Duration = Duration::from_secs(1);
+
+/// How many signatures of replicas each of the two generations of the memory holds, about 50 bytes each: all votes of several
+/// windows of a large network.
+const KNOWN_SIGNATURES: usize = 1 << 15;
 
 /// A replica that runs in this process.
 pub struct Node {
@@ -316,14 +320,16 @@ fn open(setup: &NodeSetup) -> Result<Opened, Failure> {
     let store = open_store(home, config, genesis)?;
     let ring = Arc::new(key_ring(genesis).map_err(Failure::with(Exit::Config))?);
     let rules = Arc::new(LedgerRules::new(ring.chain, genesis.parameters.clone()));
-    let verifier = Verifier::new(id, ring, protocol_parameters(genesis), Arc::clone(&rules) as _);
+    let known = Arc::new(KnownSignatures::new(KNOWN_SIGNATURES));
+    let verifier = Verifier::new(id, ring, protocol_parameters(genesis), Arc::clone(&rules) as _)
+        .remembering(Arc::clone(&known));
     let recovered = records::load(&*store, &genesis.chain_id()).map_err(store_failure)?;
     let (mut executor, start) = Executor::open(Arc::clone(&store), genesis).map_err(store_failure)?;
     executor.retain(config.storage.kept_blocks());
     let checkpoint = last_state_root(executor.ledger(), start.executed.checkpoint.0.get())?;
     let core_setup = CoreSetup {
         id,
-        key: vote_key.clone(),
+        key: vote_key.clone().remembering(known),
         genesis: Arc::clone(genesis),
         tuning: config.consensus.tuning(genesis.parameters.window),
         rules: Arc::clone(&rules),
