@@ -11,7 +11,7 @@ use tagma_pbft::{Batch, Body, Message, SeqNum};
 /// Most bytes of blocks in one answer, beside the first block.
 const MAX_ANSWER_BYTES: usize = 4 << 20;
 /// Most blocks in one answer.
-const MAX_ANSWER_BLOCKS: u32 = 128;
+pub(crate) const MAX_ANSWER_BLOCKS: u32 = 128;
 
 /// What a peer asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

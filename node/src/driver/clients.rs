@@ -9,7 +9,14 @@ use tagma_wire::client_protocol::ClientResponse;
 use tagma_wire::{ClientListener, ConnectionId};
 
 use super::interposer::Interposer;
-use super::throttle::Throttle;
+use super::throttle::{Leniency, Throttle};
+
+/// To refuse a request costs almost as much as to take it, as its signature is verified first. So many refusals of a connection
+/// are free, more than an account's requests that one restart of a network can make useless, and so many a second.
+const REFUSALS: Leniency = Leniency {
+    burst: 256.0,
+    per_second: 64.0,
+};
 
 /// The way to all clients. Clones share it.
 #[derive(Clone)]
@@ -24,14 +31,14 @@ impl Clients {
         Self {
             listener,
             interposer,
-            throttle: Arc::default(),
+            throttle: Arc::new(Throttle::new(REFUSALS)),
         }
     }
 
     /// Queues a response. A client that is gone or does not read loses it; it asks again.
     pub(super) fn respond(&self, to: ConnectionId, response: ClientResponse) {
         if matches!(response, ClientResponse::Refused { .. }) {
-            self.throttle.refused(to, Instant::now());
+            self.throttle.charge(to, 1.0, Instant::now());
         }
         let response = match &self.interposer {
             None => response,

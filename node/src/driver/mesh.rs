@@ -7,6 +7,7 @@ use tagma_crypto::encode::encode;
 use tagma_pbft::{Kind, Message, Recipient, ReplicaId};
 use tagma_wire::{Lane, PeerEndpoint};
 
+use super::asked::Asked;
 use super::interposer::{Interposer, Wire};
 use crate::metrics::Metrics;
 
@@ -17,6 +18,8 @@ pub(super) struct Mesh {
     pub(super) others: Vec<ReplicaId>,
     pub(super) metrics: Metrics,
     pub(super) interposer: Option<Arc<dyn Interposer>>,
+    /// What peers were asked for.
+    pub(super) asked: Arc<Asked>,
 }
 
 impl Mesh {
@@ -51,7 +54,10 @@ impl Mesh {
         let bytes = frame.len();
         let lane = if kind.is_bulk() { Lane::Bulk } else { Lane::Votes };
         match self.endpoint.send(u32::from(peer.get()), lane, frame) {
-            Ok(()) => self.metrics.sent(kind, resend, bytes),
+            Ok(()) => {
+                self.asked.sent(peer, kind);
+                self.metrics.sent(kind, resend, bytes);
+            }
             Err(error) => tracing::trace!(%peer, kind = kind.name(), %error, "not sent"),
         }
     }

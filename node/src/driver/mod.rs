@@ -23,6 +23,7 @@
 //! - questions of peers by a fixed number for each, above which they are dropped and counted.
 
 mod admission;
+mod asked;
 mod beside;
 mod clients;
 mod clock;
@@ -33,6 +34,7 @@ mod interposer;
 mod mesh;
 mod node;
 mod phases;
+mod quota;
 mod reader;
 mod setup;
 mod shared;

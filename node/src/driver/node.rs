@@ -21,6 +21,7 @@ use super::clients::Clients;
 use super::interposer::{Interposer, Wire};
 use super::mesh::Mesh;
 use super::phases::Phases;
+use super::quota::Quotas;
 use super::reader::Questions;
 use super::setup::{NodeSetup, lock_failure, open_store, store_failure};
 use super::shared::{Published, Shared};
@@ -130,6 +131,7 @@ impl Node {
             others: others(genesis, me).collect(),
             metrics: metrics.clone(),
             interposer: interposer.clone(),
+            asked: Arc::default(),
         };
         if let Some(interposer) = &interposer {
             interposer.started(Wire(mesh.clone()));
@@ -165,6 +167,8 @@ impl Node {
             inbox: inbox.clone(),
             transcript: beside.transcript.clone(),
             metrics: metrics.clone(),
+            quotas: Quotas::new(genesis.parameters.window, shared.published().place()),
+            shared: Arc::clone(&shared),
             strikes: BTreeMap::new(),
         };
         let admission = Admission {

@@ -7,13 +7,14 @@ use tagma_evidence::Judge;
 use tagma_ledger::store::StoreError;
 use tagma_ledger::{BlockHeader, Genesis, LedgerStore};
 use tagma_pbft::evidence::Evidence;
-use tagma_pbft::{Replica, ReplicaId, Standing};
+use tagma_pbft::{Replica, ReplicaId, SeqNum, Standing, View};
 use tagma_wire::WireCounters;
 use tagma_wire::client_protocol::{
     AccountReport, Answer, BlockReport, Query, StatusReport, TransactionReport,
 };
 
 use super::Clock;
+use super::quota::Place;
 use crate::core::{Core, LedgerView, records};
 use crate::metrics::Metrics;
 use crate::storage::RocksStore;
@@ -67,6 +68,15 @@ impl Published {
             pending: core.waiting() as u64,
             ledger,
             checkpoint,
+        }
+    }
+
+    /// Where the protocol stands.
+    pub(super) fn place(&self) -> Place {
+        Place {
+            view: View::new(self.view),
+            target: View::new(self.target),
+            stable: SeqNum::new(self.stable),
         }
     }
 

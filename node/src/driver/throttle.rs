@@ -1,74 +1,81 @@
-//! How many refusals each client connection may cause.
+//! How much of what nobody needs each sender may cause.
 //!
-//! To refuse a request costs almost as much as to take it, as its signature is verified first. A connection whose requests are
-//! refused faster than any correct client's is answered `busy`, unverified, until it has become slower: who floods pays for
-//! itself. What is admitted costs nothing here.
+//! Whoever causes more than any correct sender does has to wait until it has become slower; what is useful costs nothing here. So who
+//! floods pays for itself.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// So many refusals are free at once: more than an account's requests that one restart of a network can make useless.
-const BURST: f64 = 256.0;
-/// And so many a second.
-const PER_SECOND: f64 = 64.0;
-/// Connections that have nothing against them any more are forgotten once there are so many.
+/// Senders that have nothing against them any more are forgotten once there are so many.
 const TIDY: usize = 1024;
+
+/// What is forgiven.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Leniency {
+    /// So much is free at once.
+    pub(super) burst: f64,
+    /// And so much a second.
+    pub(super) per_second: f64,
+}
 
 #[derive(Clone, Copy)]
 struct Debt {
-    refusals: f64,
+    amount: f64,
     at: Instant,
 }
 
 impl Debt {
-    fn now(self, now: Instant) -> f64 {
-        let paid = now.saturating_duration_since(self.at).as_secs_f64() * PER_SECOND;
-        (self.refusals - paid).max(0.0)
+    fn now(self, now: Instant, leniency: Leniency) -> f64 {
+        let paid = now.saturating_duration_since(self.at).as_secs_f64() * leniency.per_second;
+        (self.amount - paid).max(0.0)
     }
 }
 
-/// The refusals that each connection has caused lately.
+/// What each sender has caused lately.
 pub(super) struct Throttle<Id> {
+    leniency: Leniency,
     debts: Mutex<HashMap<Id, Debt>>,
 }
 
-impl<Id> Default for Throttle<Id> {
-    fn default() -> Self {
+impl<Id: Copy + Eq + Hash> Throttle<Id> {
+    /// Nobody has caused anything yet.
+    pub(super) fn new(leniency: Leniency) -> Self {
         Self {
+            leniency,
             debts: Mutex::new(HashMap::new()),
         }
     }
-}
 
-impl<Id: Copy + Eq + Hash> Throttle<Id> {
     fn debts(&self) -> MutexGuard<'_, HashMap<Id, Debt>> {
         self.debts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A request of this connection was refused.
-    pub(super) fn refused(&self, id: Id, now: Instant) {
+    /// This sender has caused so much. More than twice the burst is held against nobody.
+    pub(super) fn charge(&self, id: Id, amount: f64, now: Instant) {
+        let leniency = self.leniency;
         let mut debts = self.debts();
         if debts.len() >= TIDY {
-            debts.retain(|_, debt| debt.now(now) > 0.0);
+            debts.retain(|_, debt| debt.now(now, leniency) > 0.0);
         }
-        let debt = debts.entry(id).or_insert(Debt {
-            refusals: 0.0,
-            at: now,
-        });
+        let debt = debts.entry(id).or_insert(Debt { amount: 0.0, at: now });
         *debt = Debt {
-            refusals: debt.now(now) + 1.0,
+            amount: (debt.now(now, leniency) + amount).min(2.0 * leniency.burst),
             at: now,
         };
     }
 
-    /// Whether the connection is to be slower.
+    /// Whether the sender is to be slower.
     pub(super) fn is_exhausted(&self, id: Id, now: Instant) -> bool {
-        self.debts().get(&id).is_some_and(|debt| debt.now(now) >= BURST)
+        let leniency = self.leniency;
+        let debts = self.debts();
+        debts
+            .get(&id)
+            .is_some_and(|debt| debt.now(now, leniency) >= leniency.burst)
     }
 
-    /// The connection is gone.
+    /// The sender is gone.
     pub(super) fn forget(&self, id: Id) {
         self.debts().remove(&id);
     }
@@ -80,13 +87,18 @@ mod tests {
 
     use super::*;
 
+    const LENIENCY: Leniency = Leniency {
+        burst: 256.0,
+        per_second: 64.0,
+    };
+
     #[test]
-    fn who_is_refused_too_often_waits_and_nobody_else_does() {
-        let throttle = Throttle::default();
+    fn who_causes_too_much_waits_and_nobody_else_does() {
+        let throttle = Throttle::new(LENIENCY);
         let start = Instant::now();
         for _ in 0..256 {
             assert!(!throttle.is_exhausted(1, start));
-            throttle.refused(1, start);
+            throttle.charge(1, 1.0, start);
         }
         assert!(throttle.is_exhausted(1, start));
         assert!(!throttle.is_exhausted(2, start));
@@ -94,7 +106,7 @@ mod tests {
         let allowed = (0..1000).take_while(|_| {
             let allowed = !throttle.is_exhausted(1, later);
             if allowed {
-                throttle.refused(1, later);
+                throttle.charge(1, 1.0, later);
             }
             allowed
         });
@@ -104,12 +116,21 @@ mod tests {
     }
 
     #[test]
-    fn connections_in_good_standing_take_no_room() {
-        let throttle = Throttle::default();
+    fn however_much_one_has_caused_it_is_over_after_a_while() {
+        let throttle = Throttle::new(LENIENCY);
+        let start = Instant::now();
+        throttle.charge(1, 1e9, start);
+        assert!(throttle.is_exhausted(1, start + Duration::from_secs(3)));
+        assert!(!throttle.is_exhausted(1, start + Duration::from_millis(4001)));
+    }
+
+    #[test]
+    fn senders_in_good_standing_take_no_room() {
+        let throttle = Throttle::new(LENIENCY);
         let start = Instant::now();
         for id in 0..10 * TIDY {
             let seconds = u64::try_from(id / 100).unwrap_or(u64::MAX);
-            throttle.refused(id, start + Duration::from_secs(seconds));
+            throttle.charge(id, 1.0, start + Duration::from_secs(seconds));
         }
         assert!(throttle.debts().len() <= TIDY);
     }

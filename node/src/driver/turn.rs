@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tagma_crypto::Digest;
 use tagma_ledger::BlockHeader;
@@ -183,6 +183,7 @@ impl Loop {
         for (to, question) in out.serve.drain(..) {
             match self.questions.place(to) {
                 Some(place) => {
+                    let question = self.questions.limit(to, question, Instant::now());
                     let _ = self.reader.send(ReaderJob::Serve {
                         to,
                         question,

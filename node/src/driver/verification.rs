@@ -1,6 +1,7 @@
 //! Frames of peers: decoded with limits, their signatures checked in batches, in the order in which they came.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
@@ -13,6 +14,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::mesh::Mesh;
+use super::quota::Quotas;
+use super::shared::Shared;
 use super::transcript::Transcript;
 use super::{Inbox, Wake};
 use crate::core::CoreInput;
@@ -28,7 +31,13 @@ const STRIKE_WINDOW: Duration = Duration::from_secs(60);
 /// What became of an event, in the order of events.
 enum Taken {
     Connected(ReplicaId),
-    Message(ReplicaId, Kind, FramePermit),
+    Message {
+        from: ReplicaId,
+        kind: Kind,
+        /// How many requests it forwards.
+        forwarded: usize,
+        permit: FramePermit,
+    },
 }
 
 /// The thread that stands between the mesh and the loop.
@@ -41,6 +50,8 @@ pub(super) struct Verification {
     pub(super) inbox: Inbox,
     pub(super) transcript: Transcript,
     pub(super) metrics: Metrics,
+    pub(super) shared: Arc<Shared>,
+    pub(super) quotas: Quotas,
     pub(super) strikes: BTreeMap<ReplicaId, (Instant, u32)>,
 }
 
@@ -75,6 +86,8 @@ impl Verification {
     fn take(&mut self, events: Vec<PeerEvent>) -> bool {
         let mut taken = Vec::with_capacity(events.len());
         let mut messages = Vec::with_capacity(events.len());
+        let now = Instant::now();
+        self.quotas.at(self.shared.published().place());
         for event in events {
             match event {
                 PeerEvent::Connected { peer } => {
@@ -94,11 +107,25 @@ impl Verification {
                     let Some(peer) = replica(peer) else { continue };
                     match decode::<Message>(&payload, payload.len()) {
                         Ok(message) => {
-                            self.metrics.received(message.kind(), payload.len());
+                            let kind = message.kind();
+                            self.metrics.received(kind, payload.len());
+                            let owed = self.mesh.asked.came(peer, kind);
+                            if !self.quotas.admits(peer, &message, owed, now) {
+                                self.metrics.rejected(kind.name(), "over_quota");
+                                continue;
+                            }
                             let Some(message) = self.mesh.arrived(peer, message) else {
                                 continue;
                             };
-                            taken.push(Taken::Message(peer, message.kind(), permit));
+                            taken.push(Taken::Message {
+                                from: peer,
+                                kind: message.kind(),
+                                forwarded: match &message {
+                                    Message::Forward(requests) => requests.len(),
+                                    _ => 0,
+                                },
+                                permit,
+                            });
                             messages.push(message);
                         }
                         Err(error) => {
@@ -115,8 +142,19 @@ impl Verification {
         let mut verdicts = self.verifier.verify_all(messages).into_iter();
         taken.into_iter().all(|taken| match taken {
             Taken::Connected(peer) => self.forward(CoreInput::Connected(peer), None),
-            Taken::Message(from, kind, permit) => match verdicts.next() {
-                Some(verdict) => self.judge(from, kind, permit, verdict),
+            Taken::Message {
+                from,
+                kind,
+                forwarded,
+                permit,
+            } => match verdicts.next() {
+                Some(verdict) => {
+                    if let Ok(Incoming::Forward(valid)) = verdict.as_ref().map(Verified::get) {
+                        let bad = forwarded.saturating_sub(valid.len());
+                        self.quotas.wasted(from, bad, now);
+                    }
+                    self.judge(from, kind, permit, verdict)
+                }
                 None => true,
             },
         })
