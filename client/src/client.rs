@@ -386,6 +386,17 @@ impl Shared {
                     self.late.notify_waiters();
                 }
             }
+            ClientResponse::Replies(replies) => {
+                let mut tracker = self.tracker();
+                let now = Instant::now();
+                let late = replies
+                    .iter()
+                    .fold(false, |late, reply| tracker.reply(now, replica, &reply) || late);
+                drop(tracker);
+                if late {
+                    self.late.notify_waiters();
+                }
+            }
             ClientResponse::Busy { request } => self.tracker().busy(replica, request),
             ClientResponse::Refused { request, reason } => {
                 if self.track(|tracker, out| tracker.refused(replica, request, reason, out)) {

@@ -1,11 +1,12 @@
 //! Responses to clients.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
 use tagma_crypto::encode::encode;
-use tagma_wire::client_protocol::ClientResponse;
+use tagma_wire::client_protocol::{ClientResponse, Reply, join_replies};
 use tagma_wire::{ClientListener, ConnectionId};
 
 use super::interposer::Interposer;
@@ -40,14 +41,41 @@ impl Clients {
         if matches!(response, ClientResponse::Refused { .. }) {
             self.throttle.charge(to, 1.0, Instant::now());
         }
-        let response = match &self.interposer {
-            None => response,
-            Some(interposer) => match interposer.respond(to, response) {
-                Some(response) => response,
-                None => return,
-            },
-        };
-        if let Err(error) = self.listener.reply(to, Bytes::from(encode(&response))) {
+        if let Some(response) = self.altered(to, response) {
+            self.send(to, &response);
+        }
+    }
+
+    /// Queues what the steps of a turn respond. The replies to one client share a frame for each block.
+    pub(super) fn respond_all(&self, responses: impl Iterator<Item = (ConnectionId, ClientResponse)>) {
+        let mut replies: BTreeMap<ConnectionId, Vec<Reply>> = BTreeMap::new();
+        for (to, response) in responses {
+            match response {
+                ClientResponse::Reply(_) => match self.altered(to, response) {
+                    Some(ClientResponse::Reply(reply)) => replies.entry(to).or_default().push(reply),
+                    Some(other) => self.send(to, &other),
+                    None => {}
+                },
+                other => self.respond(to, other),
+            }
+        }
+        for (to, replies) in replies {
+            for response in join_replies(&replies) {
+                self.send(to, &response);
+            }
+        }
+    }
+
+    /// What somebody between the replica and its sockets makes of a response.
+    fn altered(&self, to: ConnectionId, response: ClientResponse) -> Option<ClientResponse> {
+        match &self.interposer {
+            None => Some(response),
+            Some(interposer) => interposer.respond(to, response),
+        }
+    }
+
+    fn send(&self, to: ConnectionId, response: &ClientResponse) {
+        if let Err(error) = self.listener.reply(to, Bytes::from(encode(response))) {
             tracing::debug!(client = %to, %error, "a response was not sent");
         }
     }

@@ -165,10 +165,10 @@ impl Loop {
         for event in pbft.events.drain(..) {
             tell(&self.metrics, &mut self.phases, event);
         }
-        for (client, response) in out.replies.drain(..) {
-            let ClientId(number) = client;
-            self.clients.respond(ConnectionId::from_number(number), response);
-        }
+        let replies = out.replies.drain(..);
+        self.clients.respond_all(
+            replies.map(|(ClientId(number), response)| (ConnectionId::from_number(number), response)),
+        );
         self.pass_questions_on(out);
         for source in out.liars.drain(..) {
             self.metrics.rejected("state_part", "not_certified");

@@ -60,6 +60,8 @@ pub enum Query {
 pub enum ClientResponse {
     /// A request of this client was executed.
     Reply(Reply),
+    /// Several requests of this client were executed in one block: as many replies in one frame.
+    Replies(Replies),
     /// A request was not admitted for now: a hint that counts as nothing.
     Busy {
         /// The request.
@@ -96,6 +98,55 @@ pub struct Reply {
     pub header: Option<Digest>,
     /// The view the replica is in: that is how a client learns the primary.
     pub view: u64,
+}
+
+/// The replies to several requests that were executed in one block.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[bincode(crate = "tagma_crypto::encode::bincode")]
+pub struct Replies {
+    /// As in each [`Reply`].
+    pub height: u64,
+    /// As in each [`Reply`].
+    pub header: Option<Digest>,
+    /// As in each [`Reply`].
+    pub view: u64,
+    /// The digest of each request's unsigned content, and what came of it.
+    pub results: List<(Digest, Outcome)>,
+}
+
+impl Replies {
+    /// The replies one by one, in order.
+    pub fn iter(&self) -> impl Iterator<Item = Reply> + '_ {
+        let Self {
+            height, header, view, ..
+        } = *self;
+        self.results.iter().map(move |(request, outcome)| Reply {
+            request: *request,
+            outcome: *outcome,
+            height,
+            header,
+            view,
+        })
+    }
+}
+
+/// Puts replies into as few responses as their blocks allow, in their order.
+#[must_use]
+pub fn join_replies(replies: &[Reply]) -> Vec<ClientResponse> {
+    let together = |one: &Reply, next: &Reply| {
+        (one.height, one.header, one.view) == (next.height, next.header, next.view)
+    };
+    let joined = replies.chunk_by(together).filter_map(|chunk| match chunk {
+        [] => None,
+        [reply] => Some(ClientResponse::Reply(*reply)),
+        [first, ..] => Some(ClientResponse::Replies(Replies {
+            height: first.height,
+            header: first.header,
+            view: first.view,
+            results: chunk.iter().map(|reply| (reply.request, reply.outcome)).collect(),
+        })),
+    });
+    joined.collect()
 }
 
 /// Why a request is not admitted.

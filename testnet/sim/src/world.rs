@@ -511,6 +511,11 @@ impl World {
             return Ok(());
         };
         match response {
+            ClientResponse::Replies(replies) => {
+                for reply in replies.iter() {
+                    self.responded(from, index, &ClientResponse::Reply(reply))?;
+                }
+            }
             ClientResponse::Reply(reply) => {
                 let Some((request, outcome, height)) = client.reply(from, reply, weak, now) else {
                     return Ok(());
