@@ -14,8 +14,6 @@ use crate::driver::{Interposer, Node, NodeSetup};
 use crate::exit::{Exit, Failure};
 use crate::home::Home;
 
-/// Threads for sockets and HTTP; what costs time has threads of its own.
-const IO_THREADS: usize = 2;
 /// A filter of this name goes before the one in the settings.
 const LOG_VARIABLE: &str = "TAGMA_LOG";
 
@@ -42,8 +40,8 @@ fn run_with(
     let setup = NodeSetup::load(args.home(), args.config()?)?;
     log_to_stderr(&setup.config.log)?;
     let interposer = interposer(&setup)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(IO_THREADS)
+    // For signals and HTTP; the replica has a thread of its own.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(Failure::with(Exit::Internal))?;

@@ -1,25 +1,24 @@
 //! Frames of clients: decoded with limits, requests checked in batches, questions passed on to the reader.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tagma_crypto::encode::decode;
 use tagma_crypto::{Digest, Request};
 use tagma_ledger::Rejection;
 use tagma_wire::client_protocol::{ClientRequest, ClientResponse, MAX_CLIENT_FRAME, Refusal};
 use tagma_wire::{ClientEvent, ClientEvents, ConnectionId, FramePermit};
-use tokio::runtime::Handle;
-use tokio::sync::watch;
 
 use super::clients::Clients;
+use super::gate::{Gate, Source};
 use super::reader::Job;
 use super::{Inbox, Wake};
 use crate::core::{ClientId, CoreInput, LedgerRules, ValidRequest};
 use crate::metrics::{Metrics, Path};
 
-/// Most events dealt with at once.
-const MAX_EVENTS: usize = 1024;
+/// So many events are dealt with at once.
+const LIGHT: usize = 4;
 
 /// What became of an event, in the order of events.
 #[allow(clippy::large_enum_variant, reason = "a short list that lives for one turn")]
@@ -28,11 +27,8 @@ enum Taken {
     Submit(ConnectionId, Digest, FramePermit),
 }
 
-/// The thread that stands between the client socket and the loop.
+/// What stands between the client socket and the loop.
 pub(super) struct Admission {
-    pub(super) events: ClientEvents,
-    pub(super) runtime: Handle,
-    pub(super) stopping: watch::Receiver<bool>,
     pub(super) rules: Arc<LedgerRules>,
     pub(super) chain: Digest,
     pub(super) clients: Clients,
@@ -42,38 +38,34 @@ pub(super) struct Admission {
     /// Requests with bad signatures a connection may send.
     pub(super) max_strikes: u32,
     /// How many it has sent; goes with the connection.
-    pub(super) strikes: BTreeMap<ConnectionId, u32>,
+    pub(super) strikes: Mutex<BTreeMap<ConnectionId, u32>>,
 }
 
-impl Admission {
-    /// Takes events until the process stops.
-    pub(super) fn run(mut self) {
-        while let Some(first) = self.next() {
-            let mut events = vec![first];
-            while events.len() < MAX_EVENTS
-                && let Some(event) = self.events.try_recv()
-            {
-                events.push(event);
-            }
-            if !self.take(events) {
-                return;
-            }
+impl Source for ClientEvents {
+    type Event = ClientEvent;
+
+    fn recv(&mut self) -> impl Future<Output = Option<ClientEvent>> + Send {
+        self.recv()
+    }
+
+    fn try_recv(&mut self) -> Option<ClientEvent> {
+        self.try_recv()
+    }
+}
+
+impl Gate for Admission {
+    type Event = ClientEvent;
+
+    /// All or none go beside: the frames of a client keep their order.
+    fn part(&self, events: Vec<ClientEvent>, busy: bool) -> (Vec<ClientEvent>, Vec<ClientEvent>) {
+        if busy || events.len() > LIGHT {
+            (Vec::new(), events)
+        } else {
+            (events, Vec::new())
         }
     }
 
-    /// Waits for an event; none once the process stops.
-    fn next(&mut self) -> Option<ClientEvent> {
-        self.runtime.block_on(async {
-            tokio::select! {
-                event = self.events.recv() => event,
-                // An error means that the sender is gone, which is a stop as well.
-                _ = self.stopping.wait_for(|stopping| *stopping) => None,
-            }
-        })
-    }
-
-    /// False once the loop is gone.
-    fn take(&mut self, events: Vec<ClientEvent>) -> bool {
+    fn take(&self, events: Vec<ClientEvent>) -> bool {
         let mut taken = Vec::with_capacity(events.len());
         let mut requests = Vec::new();
         for event in events {
@@ -83,7 +75,7 @@ impl Admission {
                 }
                 ClientEvent::Disconnected { connection, reason } => {
                     tracing::debug!(client = %connection, reason, "client disconnected");
-                    self.strikes.remove(&connection);
+                    self.strikes().remove(&connection);
                     self.clients.gone(connection);
                     taken.push(Taken::Input(CoreInput::ClientGone(client_id(connection)), None));
                 }
@@ -105,6 +97,12 @@ impl Admission {
                 None => true,
             },
         })
+    }
+}
+
+impl Admission {
+    fn strikes(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, u32>> {
+        self.strikes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take_frame(
@@ -148,7 +146,7 @@ impl Admission {
     }
 
     fn judge(
-        &mut self,
+        &self,
         connection: ConnectionId,
         digest: Digest,
         permit: FramePermit,
@@ -167,7 +165,8 @@ impl Admission {
                     reason: Refusal::Invalid(rejection),
                 };
                 self.clients.respond(connection, refused);
-                let strikes = self.strikes.entry(connection).or_default();
+                let mut strikes = self.strikes();
+                let strikes = strikes.entry(connection).or_default();
                 *strikes += 1;
                 if *strikes >= self.max_strikes {
                     self.clients

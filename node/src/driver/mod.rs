@@ -1,7 +1,7 @@
 //! The process around the core: one loop that steps it, and threads beside the loop for all that takes time.
 //!
 //! ```text
-//! peers ──▶ verifier ──┐                    ┌──▶ sync ─────▶ (Synced comes back)
+//! peers ──▶ verification ┐                  ┌──▶ sync ─────▶ (Synced comes back)
 //! clients ▶ admission ─┼──▶ the loop: step ─┼──▶ executor ─▶ (Executed comes back)
 //! timers ──────────────┘                    ├──▶ checker ──▶ (Checked comes back)
 //!                                           ├──▶ reader ───▶ answers from the store
@@ -9,6 +9,10 @@
 //!                                           ├──▶ transcript, if one is kept
 //!                                           └──▶ peers and clients
 //! ```
+//!
+//! One thread reads and writes the sockets and runs the loop, because waking another one for every vote would cost more than
+//! the vote. What takes longer than that is done by threads beside: syncs, execution, large batches of signatures
+//! (see [`gate`]), checks of view changes, answers from the store, HTTP.
 //!
 //! Nothing blocks the loop but its own input, and nothing but the loop changes the core. The channels between the threads
 //! need no capacity of their own, because what goes through them is bounded where it comes from:
@@ -30,6 +34,7 @@ mod clock;
 mod evidence;
 mod execution;
 mod fatal;
+mod gate;
 mod interposer;
 mod mesh;
 mod node;
@@ -68,4 +73,4 @@ enum Wake {
 }
 
 /// The way into the loop.
-type Inbox = std::sync::mpsc::Sender<Wake>;
+type Inbox = tokio::sync::mpsc::UnboundedSender<Wake>;

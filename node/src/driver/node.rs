@@ -2,8 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::mpsc;
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -12,8 +11,9 @@ use tagma_evidence::Judge;
 use tagma_ledger::{Genesis, LedgerStore};
 use tagma_pbft::{ReplicaId, Ticket, Verifier};
 use tagma_wire::{ClientEvents, ClientListener, Identity, PeerEndpoint, PeerEvents, PeerInfo, WireCounters};
-use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tokio::runtime::Runtime;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle as Task;
 
 use super::admission::Admission;
 use super::beside::{Beside, BesideParts, thread};
@@ -28,7 +28,7 @@ use super::shared::{Published, Shared};
 use super::turn::Loop;
 use super::verification::Verification;
 use super::views::SyncedViews;
-use super::{Clock, Inbox, Wake};
+use super::{Clock, Inbox, Wake, gate};
 use crate::config::ConfigError;
 use crate::core::{
     Core, CoreOutputs, CoreSetup, Executor, LedgerRules, key_ring, protocol_parameters, records,
@@ -47,10 +47,12 @@ const KNOWN_SIGNATURES: usize = 1 << 15;
 
 /// A replica that runs in this process.
 pub struct Node {
+    /// The thread of the sockets and the loop.
+    io: IoThread,
     inbox: Inbox,
-    the_loop: JoinHandle<()>,
+    the_loop: Task<()>,
+    gates: Vec<Task<()>>,
     beside: Vec<JoinHandle<()>>,
-    gates: Vec<JoinHandle<()>>,
     stop_gates: watch::Sender<bool>,
     peers: Arc<PeerEndpoint>,
     clients: Arc<ClientListener>,
@@ -117,7 +119,8 @@ impl Node {
             published,
         );
         let shared = Arc::new(shared);
-        let sockets = Sockets::bind(&setup, &shared, &metrics, &wire).await?;
+        let io = IoThread::start()?;
+        let sockets = Sockets::bind(io.runtime(), &setup, &shared, &metrics, &wire).await?;
         let Sockets {
             http,
             clients,
@@ -137,8 +140,8 @@ impl Node {
             interposer.started(Wire(mesh.clone()));
         }
         let answers = Clients::new(Arc::clone(&clients), interposer);
-        let (inbox, wakes) = mpsc::channel();
-        let beside = Beside::start(BesideParts {
+        let (inbox, wakes) = mpsc::unbounded_channel();
+        let mut beside = Beside::start(BesideParts {
             judge,
             evidence: home.evidence(),
             transcript: config
@@ -159,22 +162,16 @@ impl Node {
         }
         let stop_gates = watch::Sender::new(false);
         let verification = Verification {
-            events: peer_events,
-            runtime: Handle::current(),
-            stopping: stop_gates.subscribe(),
             verifier,
             mesh: mesh.clone(),
             inbox: inbox.clone(),
             transcript: beside.transcript.clone(),
             metrics: metrics.clone(),
-            quotas: Quotas::new(genesis.parameters.window, shared.published().place()),
+            quotas: Mutex::new(Quotas::new(genesis.parameters.window, shared.published().place())),
             shared: Arc::clone(&shared),
-            strikes: BTreeMap::new(),
+            strikes: Mutex::new(BTreeMap::new()),
         };
         let admission = Admission {
-            events: client_events,
-            runtime: Handle::current(),
-            stopping: stop_gates.subscribe(),
             rules,
             chain: genesis.chain_id(),
             clients: answers.clone(),
@@ -182,11 +179,19 @@ impl Node {
             reader: beside.reader.clone(),
             metrics: metrics.clone(),
             max_strikes: config.clients.max_bad_signatures,
-            strikes: BTreeMap::new(),
+            strikes: Mutex::new(BTreeMap::new()),
         };
+        let (verification, admission) = (Arc::new(verification), Arc::new(admission));
+        let (verifying, verify) = gate::beside(Arc::clone(&verification));
+        let (admitting, admit) = gate::beside(Arc::clone(&admission));
+        beside.threads.push(thread("verifier", verify)?);
+        beside.threads.push(thread("admission", admit)?);
+        let stopping = || stop_gates.subscribe();
         let gates = vec![
-            thread("verifier", move || verification.run())?,
-            thread("admission", move || admission.run())?,
+            io.runtime()
+                .spawn(gate::run(peer_events, verification, verifying, stopping())),
+            io.runtime()
+                .spawn(gate::run(client_events, admission, admitting, stopping())),
         ];
         let the_loop = Loop {
             core,
@@ -209,12 +214,13 @@ impl Node {
             views,
             checkpoint,
         };
-        let the_loop = thread("loop", move || the_loop.run(out))?;
+        let the_loop = io.runtime().spawn(the_loop.run(out));
         Ok(Self {
+            io,
             inbox,
             the_loop,
-            beside: beside.threads,
             gates,
+            beside: beside.threads,
             stop_gates,
             peers,
             clients,
@@ -262,16 +268,55 @@ impl Node {
     /// Stops: no more steps, everything handed out to the disk is synced, connections are closed with `reason`.
     pub async fn stop(self, reason: &str) {
         let _ = self.inbox.send(Wake::Stop);
-        join(vec![self.the_loop]).await;
+        joined(self.the_loop).await;
         tokio::join!(
             self.http.stop(),
             self.clients.close(reason, LAST_FRAMES),
             self.peers.close(reason, LAST_FRAMES),
         );
         self.stop_gates.send_replace(true);
-        // The gates first: one of them holds a way to the reader.
-        join(self.gates).await;
+        for gate in self.gates {
+            joined(gate).await;
+        }
         join(self.beside).await;
+        drop(self.io);
+    }
+}
+
+/// The runtime of the one thread that reads and writes the sockets and runs the loop.
+struct IoThread(Option<Runtime>);
+
+impl IoThread {
+    fn start() -> Result<Self, Failure> {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("loop")
+            .enable_all()
+            .build()
+            .map_err(Failure::with(Exit::Internal))?;
+        Ok(Self(Some(runtime)))
+    }
+
+    fn runtime(&self) -> &Runtime {
+        let Self(runtime) = self;
+        assert!(runtime.is_some(), "the runtime lives as long as this");
+        #[allow(clippy::unwrap_used, reason = "asserted above")]
+        runtime.as_ref().unwrap()
+    }
+}
+
+impl Drop for IoThread {
+    fn drop(&mut self) {
+        // A runtime that is dropped waits for its threads, which must not happen on another runtime's.
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
+}
+
+async fn joined(task: Task<()>) {
+    if task.await.is_err() {
+        tracing::error!("a task had panicked");
     }
 }
 
@@ -372,6 +417,7 @@ struct Sockets {
 
 impl Sockets {
     async fn bind(
+        io: &Runtime,
         setup: &NodeSetup,
         shared: &Arc<Shared>,
         metrics: &Metrics,
@@ -396,6 +442,8 @@ impl Sockets {
         let listener = config
             .client_listener(replica)
             .map_err(config_failure(Exit::Config))?;
+        // What they spawn and poll belongs to that thread.
+        let _there = io.enter();
         let (clients, client_events) =
             ClientListener::bind(listener, &identity, Arc::clone(wire)).map_err(failed)?;
         let peer_config = config

@@ -67,7 +67,7 @@ mod tests {
     fn what_waits_shares_one_sync_and_is_reported_after_it() {
         let store = MemoryStore::new();
         let (groups, waiting) = mpsc::channel();
-        let (inbox, wakes) = mpsc::channel();
+        let (inbox, mut wakes) = tokio::sync::mpsc::unbounded_channel();
         for ticket in 1..=3 {
             let records = vec![Record::Voter(Voter::Complete)];
             groups

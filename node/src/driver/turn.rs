@@ -1,7 +1,7 @@
 //! The loop: inputs in, one step each, and then what the steps ask for.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender};
+use std::sync::mpsc::Sender;
 use std::time::{Duration, Instant};
 
 use tagma_crypto::Digest;
@@ -10,6 +10,8 @@ use tagma_pbft::evidence::Evidence;
 use tagma_pbft::io::Check;
 use tagma_pbft::{Event, SeqNum, Ticket};
 use tagma_wire::ConnectionId;
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::timeout;
 
 use super::clients::Clients;
 use super::execution::Job as ExecutorJob;
@@ -32,7 +34,7 @@ const IDLE: Duration = Duration::from_secs(1);
 pub(super) struct Loop {
     pub(super) core: Core,
     pub(super) clock: Clock,
-    pub(super) inbox: Receiver<Wake>,
+    pub(super) inbox: UnboundedReceiver<Wake>,
     pub(super) mesh: Mesh,
     pub(super) clients: Clients,
     pub(super) sync: Sender<Group>,
@@ -56,11 +58,11 @@ pub(super) struct Loop {
 
 impl Loop {
     /// Runs until told to stop; `out` is what the start asked for.
-    pub(super) fn run(mut self, mut out: CoreOutputs) {
+    pub(super) async fn run(mut self, mut out: CoreOutputs) {
         loop {
             self.carry_out(&mut out);
             self.publish();
-            if !self.turn(&mut out) {
+            if !self.turn(&mut out).await {
                 return;
             }
         }
@@ -68,15 +70,15 @@ impl Loop {
 
     /// Waits for inputs and steps through those that are here. False if the loop is to end: what the steps of this
     /// turn asked for is then not done, as if the process had ended before them.
-    fn turn(&mut self, out: &mut CoreOutputs) -> bool {
+    async fn turn(&mut self, out: &mut CoreOutputs) -> bool {
         let wait = self
             .core
             .next_timeout()
             .map_or(IDLE, |deadline| self.clock.until(deadline).min(IDLE));
-        let first = match self.inbox.recv_timeout(wait) {
-            Ok(wake) => wake,
-            Err(RecvTimeoutError::Timeout) => Wake::Input(CoreInput::Timeout, None),
-            Err(RecvTimeoutError::Disconnected) => return false,
+        let first = match timeout(wait, self.inbox.recv()).await {
+            Ok(Some(wake)) => wake,
+            Ok(None) => return false,
+            Err(_) => Wake::Input(CoreInput::Timeout, None),
         };
         let mut next = Some(first);
         for _ in 0..MAX_INPUTS {

@@ -1,18 +1,18 @@
-//! Frames of peers: decoded with limits, their signatures checked in batches, in the order in which they came.
+//! Frames of peers: decoded with limits, their signatures checked in batches, those of each lane in the order in which they
+//! came.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::mpsc::Receiver;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tagma_crypto::encode::decode;
 use tagma_pbft::error::Rejection;
 use tagma_pbft::io::Check;
 use tagma_pbft::{Incoming, Kind, Message, ReplicaId, Verified, Verifier};
-use tagma_wire::{FramePermit, PeerEvent, PeerEvents};
-use tokio::runtime::Handle;
-use tokio::sync::watch;
+use tagma_wire::{FramePermit, Lane, PeerEvent, PeerEvents};
 
+use super::gate::{Gate, Source};
 use super::mesh::Mesh;
 use super::quota::Quotas;
 use super::shared::Shared;
@@ -21,8 +21,8 @@ use super::{Inbox, Wake};
 use crate::core::CoreInput;
 use crate::metrics::{Metrics, Path};
 
-/// Most events dealt with at once: enough that a batch of signatures pays, few enough that none waits long.
-const MAX_EVENTS: usize = 512;
+/// A frame of bulk up to this length is checked at once: a small batch or a question.
+const LIGHT: usize = 2048;
 /// A correct replica sends nothing that fails verification. So many such messages within [`STRIKE_WINDOW`] close the
 /// connection, which then comes back no sooner than the wire's pause.
 const MAX_STRIKES: u32 = 8;
@@ -40,54 +40,55 @@ enum Taken {
     },
 }
 
-/// The thread that stands between the mesh and the loop.
+/// What stands between the mesh and the loop.
 pub(super) struct Verification {
-    pub(super) events: PeerEvents,
-    pub(super) runtime: Handle,
-    pub(super) stopping: watch::Receiver<bool>,
     pub(super) verifier: Verifier,
     pub(super) mesh: Mesh,
     pub(super) inbox: Inbox,
     pub(super) transcript: Transcript,
     pub(super) metrics: Metrics,
     pub(super) shared: Arc<Shared>,
-    pub(super) quotas: Quotas,
-    pub(super) strikes: BTreeMap<ReplicaId, (Instant, u32)>,
+    pub(super) quotas: Mutex<Quotas>,
+    pub(super) strikes: Mutex<BTreeMap<ReplicaId, (Instant, u32)>>,
 }
 
-impl Verification {
-    /// Takes events until the process stops.
-    pub(super) fn run(mut self) {
-        while let Some(first) = self.next() {
-            let mut events = vec![first];
-            while events.len() < MAX_EVENTS
-                && let Some(event) = self.events.try_recv()
-            {
-                events.push(event);
-            }
-            if !self.take(events) {
-                return;
-            }
-        }
+impl Source for PeerEvents {
+    type Event = PeerEvent;
+
+    fn recv(&mut self) -> impl Future<Output = Option<PeerEvent>> + Send {
+        self.recv()
     }
 
-    /// Waits for an event; none once the process stops.
-    fn next(&mut self) -> Option<PeerEvent> {
-        self.runtime.block_on(async {
-            tokio::select! {
-                event = self.events.recv() => event,
-                // An error means that the sender is gone, which is a stop as well.
-                _ = self.stopping.wait_for(|stopping| *stopping) => None,
+    fn try_recv(&mut self) -> Option<PeerEvent> {
+        self.try_recv()
+    }
+}
+
+impl Gate for Verification {
+    type Event = PeerEvent;
+
+    /// Votes never wait behind bulk. Bulk goes beside from the first frame that is large until all before it is done.
+    fn part(&self, events: Vec<PeerEvent>, busy: bool) -> (Vec<PeerEvent>, Vec<PeerEvent>) {
+        let mut beside = busy;
+        events.into_iter().partition(|event| match event {
+            PeerEvent::Frame {
+                lane: Lane::Bulk,
+                payload,
+                ..
+            } => {
+                beside |= payload.len() > LIGHT;
+                !beside
             }
+            PeerEvent::Frame { .. } | PeerEvent::Connected { .. } | PeerEvent::Disconnected { .. } => true,
         })
     }
 
-    /// False once the loop is gone.
-    fn take(&mut self, events: Vec<PeerEvent>) -> bool {
+    fn take(&self, events: Vec<PeerEvent>) -> bool {
         let mut taken = Vec::with_capacity(events.len());
         let mut messages = Vec::with_capacity(events.len());
         let now = Instant::now();
-        self.quotas.at(self.shared.published().place());
+        let mut quotas = self.quotas();
+        quotas.at(self.shared.published().place());
         for event in events {
             match event {
                 PeerEvent::Connected { peer } => {
@@ -110,7 +111,7 @@ impl Verification {
                             let kind = message.kind();
                             self.metrics.received(kind, payload.len());
                             let owed = self.mesh.asked.came(peer, kind);
-                            if !self.quotas.admits(peer, &message, owed, now) {
+                            if !quotas.admits(peer, &message, owed, now) {
                                 self.metrics.rejected(kind.name(), "over_quota");
                                 continue;
                             }
@@ -138,6 +139,8 @@ impl Verification {
                 }
             }
         }
+        // Not while signatures are checked, which this is called for by two threads.
+        drop(quotas);
         self.metrics.verified(Path::Peers, messages.len());
         let mut verdicts = self.verifier.verify_all(messages).into_iter();
         taken.into_iter().all(|taken| match taken {
@@ -151,7 +154,7 @@ impl Verification {
                 Some(verdict) => {
                     if let Ok(Incoming::Forward(valid)) = verdict.as_ref().map(Verified::get) {
                         let bad = forwarded.saturating_sub(valid.len());
-                        self.quotas.wasted(from, bad, now);
+                        self.quotas().wasted(from, bad, now);
                     }
                     self.judge(from, kind, permit, verdict)
                 }
@@ -159,9 +162,16 @@ impl Verification {
             },
         })
     }
+}
+
+impl Verification {
+    // Every change of them is whole: a panic elsewhere leaves at worst a message uncounted.
+    fn quotas(&self) -> MutexGuard<'_, Quotas> {
+        self.quotas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 
     fn judge(
-        &mut self,
+        &self,
         from: ReplicaId,
         kind: Kind,
         permit: FramePermit,
@@ -181,9 +191,10 @@ impl Verification {
         }
     }
 
-    fn strike(&mut self, peer: ReplicaId, rejection: &Rejection) {
+    fn strike(&self, peer: ReplicaId, rejection: &Rejection) {
         let now = Instant::now();
-        let (since, count) = self.strikes.entry(peer).or_insert((now, 0));
+        let mut strikes = self.strikes.lock().unwrap_or_else(PoisonError::into_inner);
+        let (since, count) = strikes.entry(peer).or_insert((now, 0));
         if now.duration_since(*since) > STRIKE_WINDOW {
             (*since, *count) = (now, 0);
         }
