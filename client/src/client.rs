@@ -389,9 +389,10 @@ impl Shared {
             ClientResponse::Replies(replies) => {
                 let mut tracker = self.tracker();
                 let now = Instant::now();
-                let late = replies
-                    .iter()
-                    .fold(false, |late, reply| tracker.reply(now, replica, &reply) || late);
+                let mut late = false;
+                for reply in replies.iter() {
+                    late |= tracker.reply(now, replica, &reply);
+                }
                 drop(tracker);
                 if late {
                     self.late.notify_waiters();

@@ -27,6 +27,8 @@ pub(crate) struct Pool {
     index: BTreeMap<Digest, Arrival>,
     /// Those not proposed yet in this view (as far as a primary is concerned).
     queued: BTreeSet<Arrival>,
+    /// The bytes of those, counted as a batch counts them.
+    queued_bytes: usize,
     /// Those that could execute now.
     timed: BTreeMap<Arrival, Time>,
     /// Those that the primary of the present view has from here and has not proposed.
@@ -41,7 +43,7 @@ impl Pool {
             self.next += 1;
             self.index.insert(digest, arrival);
             self.entries.insert(arrival, Entry { digest, request });
-            self.queued.insert(arrival);
+            self.queue(arrival);
         }
         if timed {
             self.make_timed(&digest, now);
@@ -59,8 +61,8 @@ impl Pool {
     pub(crate) fn remove(&mut self, digest: &Digest) {
         self.forwarded.remove(digest);
         if let Some(arrival) = self.index.remove(digest) {
+            self.unqueue(arrival);
             self.entries.remove(&arrival);
-            self.queued.remove(&arrival);
             self.timed.remove(&arrival);
         }
     }
@@ -113,31 +115,36 @@ impl Pool {
             }
             bytes += size;
             taken.push(Request::clone(&entry.request));
-            self.queued.remove(&arrival);
+            self.unqueue(arrival);
         }
         taken
     }
 
     /// Whether the queued requests fill a batch.
     pub(crate) fn fills(&self, max_requests: usize, max_bytes: usize) -> bool {
-        if self.queued.len() >= max_requests {
-            return true;
+        self.queued.len() >= max_requests || 16 + self.queued_bytes > max_bytes
+    }
+
+    fn size_of(&self, arrival: Arrival) -> usize {
+        self.entries.get(&arrival).map_or(0, |entry| entry.request.size())
+    }
+
+    fn queue(&mut self, arrival: Arrival) {
+        if self.queued.insert(arrival) {
+            self.queued_bytes += self.size_of(arrival);
         }
-        // Requests are small against a batch; look at sizes only when there may be enough of them.
-        let mut bytes = 16;
-        for arrival in &self.queued {
-            bytes += self.entries.get(arrival).map_or(0, |entry| entry.request.size());
-            if bytes > max_bytes {
-                return true;
-            }
+    }
+
+    fn unqueue(&mut self, arrival: Arrival) {
+        if self.queued.remove(&arrival) {
+            self.queued_bytes -= self.size_of(arrival);
         }
-        false
     }
 
     /// A batch held this request without effect: it is to be proposed again, in its old place.
     pub(crate) fn requeue_one(&mut self, digest: &Digest) {
         if let Some(arrival) = self.index.get(digest) {
-            self.queued.insert(*arrival);
+            self.queue(*arrival);
         }
     }
 
@@ -149,6 +156,7 @@ impl Pool {
             .filter(|(_, entry)| !chosen.contains(&entry.digest))
             .map(|(arrival, _)| *arrival)
             .collect();
+        self.queued_bytes = self.queued.iter().map(|arrival| self.size_of(*arrival)).sum();
     }
 
     /// The oldest pending requests, at most `room` of them and `max_bytes` in all, which go to the primary now. Those

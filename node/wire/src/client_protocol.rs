@@ -270,3 +270,41 @@ pub struct StatusReport {
     /// Milliseconds since it started.
     pub uptime_ms: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(number: u64, height: u64) -> Reply {
+        Reply {
+            request: Digest::of("test", &[&number.to_le_bytes()]),
+            outcome: Outcome::Transferred,
+            height,
+            header: None,
+            view: 3,
+        }
+    }
+
+    #[test]
+    fn replies_of_one_block_share_a_response_and_come_out_as_they_went_in() {
+        let replies: Vec<Reply> = [(0, 1), (1, 1), (2, 1), (3, 2), (4, 3), (5, 3)]
+            .map(|(number, height)| reply(number, height))
+            .into();
+        let joined = join_replies(&replies);
+        assert_eq!(joined.len(), 3);
+        assert!(
+            matches!(joined.get(1), Some(ClientResponse::Reply(_))),
+            "one alone stays a reply"
+        );
+        let out: Vec<Reply> = joined
+            .iter()
+            .flat_map(|response| match response {
+                ClientResponse::Reply(reply) => vec![*reply],
+                ClientResponse::Replies(replies) => replies.iter().collect(),
+                _ => Vec::new(),
+            })
+            .collect();
+        assert_eq!(out, replies);
+        assert!(join_replies(&[]).is_empty());
+    }
+}
