@@ -195,3 +195,27 @@ pub fn receipts_root(receipts: &[Receipt]) -> Digest {
     let leaves: Vec<Digest> = receipts.iter().map(Receipt::leaf).collect();
     merkle::root(&leaves)
 }
+
+/// A block whose parts belong to somebody: what is written is not copied first.
+#[derive(Clone, Copy, Debug)]
+pub struct BlockParts<'a> {
+    /// As in [`Block`].
+    pub header: &'a BlockHeader,
+    /// As in [`Block`].
+    pub proposed_time_ms: u64,
+    /// As in [`Block`].
+    pub requests: &'a List<Request>,
+    /// As in [`Block`].
+    pub receipts: &'a List<Receipt>,
+}
+
+impl<'a> From<&'a Block> for BlockParts<'a> {
+    fn from(block: &'a Block) -> Self {
+        Self {
+            header: &block.header,
+            proposed_time_ms: block.proposed_time_ms,
+            requests: &block.requests,
+            receipts: &block.receipts,
+        }
+    }
+}

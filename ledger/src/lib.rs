@@ -34,7 +34,7 @@ pub mod transaction;
 
 pub use account::{Account, AccountEntry, SettledRequest};
 pub use batch::{Batch, Request};
-pub use block::{Block, BlockHeader, LinkError};
+pub use block::{Block, BlockHeader, BlockParts, LinkError};
 pub use execute::{ExecContext, Executed, execute};
 pub use genesis::{Genesis, GenesisAccount, GenesisError, GenesisReplica, Parameters};
 pub use ledger_store::LedgerStore;

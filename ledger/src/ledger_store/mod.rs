@@ -14,7 +14,7 @@ pub use staging::StagingTarget;
 pub use tables::{ACCOUNTS, BODIES, CERTIFICATES, HEADERS, Location, META, STAGING, TABLES, TRANSACTIONS};
 
 use crate::account::Account;
-use crate::block::{Block, BlockHeader};
+use crate::block::{Block, BlockHeader, BlockParts};
 use crate::execute::Checkpoint;
 use crate::genesis::{Genesis, Parameters};
 use crate::state::State;
@@ -75,18 +75,16 @@ impl<S: Store> LedgerStore<S> {
     /// What adds a block with its receipts, its commit certificate (opaque here), and where its executed requests are
     /// found.
     #[must_use]
-    pub fn append_block(&self, block: &Block, certificate: &Blob) -> WriteBatch {
+    pub fn append_block<'a>(&self, block: impl Into<BlockParts<'a>>, certificate: &Blob) -> WriteBatch {
+        let block = block.into();
         let key = height_key(block.header.height);
-        let body = Body {
-            proposed_time_ms: block.proposed_time_ms,
-            requests: block.requests.clone(),
-            receipts: block.receipts.clone(),
-        };
+        // A [`Body`], without a copy of all that is in it.
+        let body = (block.proposed_time_ms, block.requests, block.receipts);
         let mut batch = WriteBatch::new();
-        put_header(&mut batch, &block.header);
+        put_header(&mut batch, block.header);
         batch.put(BODIES, key, encode(&body));
         batch.put(CERTIFICATES, key, &**certificate);
-        for (position, receipt) in (0u32..).zip(&block.receipts) {
+        for (position, receipt) in (0u32..).zip(block.receipts) {
             if let Some(executed) = receipt.executed() {
                 let location = Location {
                     height: block.header.height,

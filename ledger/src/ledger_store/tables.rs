@@ -43,7 +43,7 @@ pub(super) const STATE_HEIGHT: &[u8] = b"state_height";
 pub(super) const STAGING_TARGET: &[u8] = b"staging_target";
 
 /// A block without its header.
-#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Debug, PartialEq, Eq, Decode)]
 #[bincode(crate = "tagma_crypto::encode::bincode")]
 pub(super) struct Body {
     pub(super) proposed_time_ms: u64,

@@ -6,7 +6,7 @@ use tagma_crypto::encode::{Blob, encode};
 use tagma_crypto::{Digest, List};
 use tagma_ledger::store::{Durability, Store, StoreError};
 use tagma_ledger::{
-    Batch, Block, BlockHeader, ExecContext, Genesis, LedgerStore, Parameters, Receipt, Snapshot, State,
+    Batch, BlockHeader, BlockParts, ExecContext, Genesis, LedgerStore, Parameters, Receipt, Snapshot, State,
     execute,
 };
 use tagma_pbft::{Execution, SeqNum, record};
@@ -211,19 +211,20 @@ impl<S: Store> Executor<S> {
                 requests: &batch.requests,
             },
         );
-        let block = Block {
-            header: executed.header,
-            proposed_time_ms: batch.time_ms,
-            requests: batch.requests.clone(),
-            receipts: List::from(executed.receipts),
-        };
+        let receipts = List::from(executed.receipts);
         let certificate = Blob::from(encode(&execution.certificate));
-        let mut writes = self.ledger.append_block(&block, &certificate);
+        let block = BlockParts {
+            header: &executed.header,
+            proposed_time_ms: batch.time_ms,
+            requests: &batch.requests,
+            receipts: &receipts,
+        };
+        let mut writes = self.ledger.append_block(block, &certificate);
         let durability = match &executed.checkpoint {
             Some(checkpoint) => {
                 writes.append(self.ledger.checkpoint_writes(checkpoint));
                 if let Some(blocks) = self.retain {
-                    let below = block.header.height.saturating_sub(blocks);
+                    let below = executed.header.height.saturating_sub(blocks);
                     writes.append(self.ledger.prune_writes(below)?);
                 }
                 Durability::Synced
@@ -237,13 +238,13 @@ impl<S: Store> Executor<S> {
                 .insert(checkpoint.snapshot.height(), checkpoint.snapshot);
         }
         self.view = LedgerView {
-            tip: block.header.digest(),
-            header: block.header,
+            tip: executed.header.digest(),
+            header: executed.header,
             state: executed.state,
         };
         Ok(BlockDone {
             view: Box::new(self.view.clone()),
-            receipts: block.receipts.into_vec(),
+            receipts: receipts.into_vec(),
             checkpoint,
         })
     }
