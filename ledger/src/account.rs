@@ -2,6 +2,8 @@
 
 use crate::outcome::Outcome;
 use serde::{Deserialize, Serialize};
+use std::ops::Deref;
+use std::sync::Arc;
 use tagma_crypto::encode::{Decode, Encode, List, encode};
 use tagma_crypto::{Digest, PublicKey, merkle};
 
@@ -15,7 +17,33 @@ pub struct Account {
     pub next_nonce: u64,
     /// Its last executed requests, at most W, oldest first. As every execution consumes one nonce, their nonces are
     /// the ones right below `next_nonce`, without gaps.
-    pub settled: List<SettledRequest>,
+    pub settled: Settled,
+}
+
+/// Executed requests, oldest first. Clones share them: an account that is only paid keeps its outcomes, which are most of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode, Serialize, Deserialize)]
+#[bincode(crate = "tagma_crypto::encode::bincode")]
+#[serde(from = "List<SettledRequest>", into = "List<SettledRequest>")]
+pub struct Settled(Arc<List<SettledRequest>>);
+
+impl Deref for Settled {
+    type Target = [SettledRequest];
+
+    fn deref(&self) -> &[SettledRequest] {
+        &self.0
+    }
+}
+
+impl From<List<SettledRequest>> for Settled {
+    fn from(settled: List<SettledRequest>) -> Self {
+        Self(Arc::new(settled))
+    }
+}
+
+impl From<Settled> for List<SettledRequest> {
+    fn from(settled: Settled) -> Self {
+        Arc::unwrap_or_clone(settled.0)
+    }
 }
 
 /// An executed request as its account remembers it, so that a late retransmission still finds its outcome. Part of the
@@ -68,16 +96,18 @@ impl Account {
             "execution settles no request of an account without nonces"
         );
         self.next_nonce += 1;
-        let mut settled = std::mem::take(&mut self.settled).into_vec();
         let keep = (lookahead as usize).saturating_sub(1);
-        settled.drain(..settled.len().saturating_sub(keep));
+        let forgotten = self.settled.len().saturating_sub(keep);
+        let kept = self.settled.get(forgotten..).unwrap_or_default();
+        let mut settled = Vec::with_capacity(kept.len() + 1);
+        settled.extend_from_slice(kept);
         settled.push(SettledRequest {
             nonce,
             request,
             height,
             outcome,
         });
-        self.settled = List::from(settled);
+        self.settled = List::from(settled).into();
     }
 }
 
@@ -103,7 +133,7 @@ impl AccountEntry {
 pub(crate) fn leaf(key: &PublicKey, account: &Account) -> Digest {
     mutant!(CheckpointsWithoutReceipts, {
         let bare = Account {
-            settled: List::default(),
+            settled: Settled::default(),
             ..account.clone()
         };
         return merkle::leaf(&encode(&(*key, bare)));

@@ -32,7 +32,7 @@ pub mod state;
 pub mod store;
 pub mod transaction;
 
-pub use account::{Account, AccountEntry, SettledRequest};
+pub use account::{Account, AccountEntry, Settled, SettledRequest};
 pub use batch::{Batch, Request};
 pub use block::{Block, BlockHeader, BlockParts, LinkError};
 pub use execute::{ExecContext, Executed, execute};

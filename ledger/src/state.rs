@@ -151,7 +151,7 @@ impl State {
             .map(|(place, account)| {
                 let (key, account) = (place.key, Account::clone(account));
                 mutant!(CheckpointsWithoutReceipts, {
-                    let settled = tagma_crypto::List::default();
+                    let settled = account::Settled::default();
                     let account = Account { settled, ..account };
                     return AccountEntry { key, account };
                 });
