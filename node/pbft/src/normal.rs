@@ -16,8 +16,6 @@ use crate::replica::{Own, Replica, Standing};
 use crate::timer::Timer;
 use crate::types::{ReplicaId, SeqNum};
 
-/// So many batches are in flight before a request waits for company.
-const EAGER_BATCHES: u64 = 2;
 /// Blocks handed out for execution and not reported back yet.
 const MAX_EXECUTING: u64 = 128;
 
@@ -52,9 +50,9 @@ impl Replica {
                 self.timers.clear(Timer::Batch);
                 return;
             }
-            // While one batch is agreed on the next is on its way: nobody is served by waiting. Behind those the requests
-            // wait for company until one of the two is done, so that batches grow with the load; but not for long.
-            if in_flight >= EAGER_BATCHES && !self.pool.fills(limits.0, limits.1) {
+            // With nothing in flight nobody is served by waiting; else requests wait for company until what is in flight is
+            // decided, so that batches grow with the load, but not for long.
+            if in_flight > 0 && !self.pool.fills(limits.0, limits.1) {
                 if self.timers.is_set(Timer::Batch) {
                     return;
                 }

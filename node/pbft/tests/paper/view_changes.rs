@@ -9,7 +9,7 @@ use tagma_pbft::io::ViewChangeReason;
 use tagma_pbft::message::{Message, Mode, NewView, Phase, ViewChange};
 use tagma_pbft::{Event, Standing};
 
-use crate::common::{Cluster, START_MS, craft, n, v};
+use crate::common::{Cluster, START_MS, craft, n, tuning, v};
 
 const T: Duration = Duration::from_secs(2);
 
@@ -245,7 +245,7 @@ fn new_proposals_follow_the_chosen_ones() {
     }
     for _ in 0..4 {
         while cluster.sync(1) || cluster.check(1) {}
-        cluster.pass(Duration::from_millis(10));
+        cluster.pass(tuning().batch_max_delay);
     }
     assert!(
         cluster
