@@ -397,7 +397,8 @@ async fn a_client_disconnects_a_replica_that_sends_too_long_a_reply() {
             .unwrap()
             .contains("101 bytes is over the cap of 100")
     );
-    assert!(replica.disconnect().await.contains("over the cap"));
+    let reason = replica.disconnect().await;
+    assert!(reason.contains("over the cap"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
