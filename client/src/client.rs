@@ -9,7 +9,7 @@ use tagma_crypto::Digest;
 use tagma_crypto::encode::encode;
 use tagma_ledger::{Request, SignedTransaction};
 use tagma_wire::client_protocol::{
-    Answer, ClientRequest, ClientResponse, MAX_ANSWER_FRAME, MAX_CLIENT_FRAME, Query, Refusal,
+    Answer, ClientRequest, ClientResponse, MAX_ANSWER_FRAME, MAX_CLIENT_FRAME, Query, Refusal, Reply,
 };
 use tagma_wire::{BindError, ClientConfig, ClientEndpoint};
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -378,26 +378,24 @@ impl Shared {
         self.queries.lost(replica);
     }
 
+    fn heard_replies(&self, replica: u16, replies: impl IntoIterator<Item = Reply>) {
+        let now = Instant::now();
+        let mut tracker = self.tracker();
+        let mut late = false;
+        for reply in replies {
+            late |= tracker.reply(now, replica, &reply);
+        }
+        drop(tracker);
+        if late {
+            self.late.notify_waiters();
+        }
+    }
+
     /// What a replica says.
     pub(crate) fn heard(self: &Arc<Self>, replica: u16, response: ClientResponse) {
         match response {
-            ClientResponse::Reply(reply) => {
-                if self.tracker().reply(Instant::now(), replica, &reply) {
-                    self.late.notify_waiters();
-                }
-            }
-            ClientResponse::Replies(replies) => {
-                let mut tracker = self.tracker();
-                let now = Instant::now();
-                let mut late = false;
-                for reply in replies.iter() {
-                    late |= tracker.reply(now, replica, &reply);
-                }
-                drop(tracker);
-                if late {
-                    self.late.notify_waiters();
-                }
-            }
+            ClientResponse::Reply(reply) => self.heard_replies(replica, [reply]),
+            ClientResponse::Replies(replies) => self.heard_replies(replica, replies.iter()),
             ClientResponse::Busy { request } => self.tracker().busy(replica, request),
             ClientResponse::Refused { request, reason } => {
                 if self.track(|tracker, out| tracker.refused(replica, request, reason, out)) {

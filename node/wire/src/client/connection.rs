@@ -108,7 +108,9 @@ impl ClientEndpoint {
         tasks.spawn({
             let (queue, ended) = (queue.clone(), ended.clone());
             async move {
-                let cause = incoming.read(reader).await;
+                let mut reader = reader;
+                // Dropped after the close: a stream that is dropped first tells the replica to stop, and not why.
+                let cause = incoming.read(&mut reader).await;
                 cause.close(&incoming.connection);
                 queue.close();
                 *ended.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause.text);
@@ -192,8 +194,8 @@ struct Incoming {
 
 impl Incoming {
     /// Reads replies until the connection ends, and says why it did.
-    async fn read(&self, mut reader: FrameReader) -> CloseCause {
-        match self.read_frames(&mut reader).await {
+    async fn read(&self, reader: &mut FrameReader) -> CloseCause {
+        match self.read_frames(reader).await {
             Ok(text) => CloseCause::new(CloseCode::StreamEnded, text),
             Err(error) => error.cause(),
         }
