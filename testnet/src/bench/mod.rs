@@ -15,8 +15,20 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use serde::Serialize;
+use tagma_wire::client_protocol::MAX_FOLLOWED;
 
 use crate::error::Error;
+
+/// What a load is drawn from.
+#[derive(Args, Clone, Copy, Debug)]
+struct Drawn {
+    /// Funded accounts of Tagma that pay each other
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(2..=MAX_FOLLOWED as u64))]
+    accounts: u64,
+    /// What keys, accounts and arrivals are drawn from
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
 
 /// What `bench` can be asked for.
 #[derive(Args)]

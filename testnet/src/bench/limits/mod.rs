@@ -13,11 +13,10 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use tagma_ledger::Parameters;
-use tagma_wire::client_protocol::MAX_FOLLOWED;
 
 use super::configuration::Configuration;
 use super::load::{self, Bench, Measured, Span};
-use super::write_results;
+use super::{Drawn, write_results};
 use crate::cli::{block_on, duration};
 use crate::error::Error;
 use crate::interrupt::Interrupts;
@@ -50,12 +49,8 @@ pub(super) struct LimitsArgs {
     /// Load before each, which does not count
     #[arg(long, default_value = "3s", value_parser = duration)]
     warm_up: Duration,
-    /// Funded accounts that pay each other
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(2..=MAX_FOLLOWED as u64))]
-    accounts: u64,
-    /// What keys, accounts and arrivals are drawn from
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    drawn: Drawn,
     /// The directory that gets results-limits.json and report-limits.html
     #[arg(long, default_value = "bench-results")]
     out: PathBuf,
@@ -83,9 +78,9 @@ pub(super) fn run(args: &LimitsArgs) -> Result<(), Error> {
     let bench = |nodes: u16| Bench {
         nodes,
         crashed: args.crashed,
-        accounts: args.accounts,
+        accounts: args.drawn.accounts,
         lookahead: Parameters::default().lookahead,
-        seed: args.seed,
+        seed: args.drawn.seed,
     };
     for nodes in &args.nodes {
         load::check(&bench(*nodes), args.duration)?;
@@ -99,7 +94,7 @@ pub(super) fn run(args: &LimitsArgs) -> Result<(), Error> {
     let first = bench(args.nodes.first().copied().unwrap_or(4));
     println!("{}", load::describe(&first, span));
     let cores = configuration.cores;
-    let processor = Processor::measure(args.accounts, EACH);
+    let processor = Processor::measure(args.drawn.accounts, EACH);
     let directory = temporary_directory()?;
     let disk = Disk::measure(directory.path(), EACH)?;
     drop(directory);

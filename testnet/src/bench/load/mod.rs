@@ -16,10 +16,9 @@ use clap::Args;
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 use tagma_ledger::Parameters;
-use tagma_wire::client_protocol::MAX_FOLLOWED;
 
 use super::configuration::Configuration;
-use super::write_results;
+use super::{Drawn, write_results};
 use crate::cli::{block_on, duration};
 use crate::error::Error;
 use crate::interrupt::Interrupts;
@@ -54,12 +53,8 @@ pub(super) struct LoadArgs {
     /// Load before each, which does not count
     #[arg(long, default_value = "3s", value_parser = duration)]
     warm_up: Duration,
-    /// Funded accounts that pay each other
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(2..=MAX_FOLLOWED as u64))]
-    accounts: u64,
-    /// What keys, accounts and arrivals are drawn from
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    drawn: Drawn,
     /// Backups to kill (SIGKILL) before the load, at most f
     #[arg(long, default_value_t = 0)]
     crashed: u16,
@@ -89,9 +84,9 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), Error> {
     let bench = Bench {
         nodes: args.nodes,
         crashed: args.crashed,
-        accounts: args.accounts,
+        accounts: args.drawn.accounts,
         lookahead: Parameters::default().lookahead,
-        seed: args.seed,
+        seed: args.drawn.seed,
     };
     check(&bench, args.duration)?;
     let span = Span {

@@ -35,6 +35,21 @@ pub struct Batching {
 }
 
 impl Batching {
+    /// What stands of it in every table: the most in a batch, transfers, batches, the mean, and the costs of a transfer.
+    pub(super) fn cells(&self) -> [String; 9] {
+        [
+            self.most.to_string(),
+            self.counts.transfers.to_string(),
+            self.counts.batches.to_string(),
+            format!("{:.2}", self.mean),
+            format!("{:.3}", self.messages_per_transfer),
+            format!("{:.3}", self.model_per_transfer),
+            format!("{:.0}", self.bytes_per_transfer),
+            format!("{:.2}", self.verifications_per_transfer),
+            format!("{:.3}", self.syncs_per_transfer),
+        ]
+    }
+
     fn new(most: u32, counts: Counts) -> Self {
         let work = counts.work.unwrap_or_default();
         let mean = per(counts.transfers, counts.batches);

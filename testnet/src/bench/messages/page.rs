@@ -156,17 +156,7 @@ fn by_batch(results: &Results) -> Section {
         "syncs/transfer",
     ]);
     for size in &results.batching {
-        grid.row([
-            size.most.to_string(),
-            size.counts.transfers.to_string(),
-            size.counts.batches.to_string(),
-            format!("{:.2}", size.mean),
-            format!("{:.3}", size.messages_per_transfer),
-            format!("{:.3}", size.model_per_transfer),
-            format!("{:.0}", size.bytes_per_transfer),
-            format!("{:.2}", size.verifications_per_transfer),
-            format!("{:.3}", size.syncs_per_transfer),
-        ]);
+        grid.row(size.cells());
     }
     let points = |value: fn(&super::Batching) -> f64| {
         let points = results.batching.iter().map(|size| (size.mean, value(size)));

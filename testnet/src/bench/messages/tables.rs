@@ -145,19 +145,9 @@ pub(super) fn batching(sizes: &[Batching]) -> Table {
         "view changes",
     ];
     let row = |size: &Batching| {
-        vec![
-            size.most.to_string(),
-            size.counts.transfers.to_string(),
-            size.counts.batches.to_string(),
-            format!("{:.2}", size.mean),
-            format!("{:.3}", size.messages_per_transfer),
-            format!("{:.3}", size.model_per_transfer),
-            format!("{:.0}", size.bytes_per_transfer),
-            format!("{:.2}", size.verifications_per_transfer),
-            format!("{:.3}", size.syncs_per_transfer),
-            size.counts.resends.messages.to_string(),
-            size.counts.view_changes.to_string(),
-        ]
+        let resent = size.counts.resends.messages.to_string();
+        let rest = [resent, size.counts.view_changes.to_string()];
+        size.cells().into_iter().chain(rest).collect()
     };
     right_aligned(&header, sizes.iter().map(row).collect())
 }

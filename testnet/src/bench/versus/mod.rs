@@ -24,11 +24,10 @@ use std::time::Duration;
 use clap::Args;
 use serde::Serialize;
 use tagma_ledger::Parameters;
-use tagma_wire::client_protocol::MAX_FOLLOWED;
 
 use super::configuration::Configuration;
 use super::load::{Arrival, Bench, Pace, Span};
-use super::write_results;
+use super::{Drawn, write_results};
 use crate::cli::{block_on, duration};
 use crate::error::Error;
 use crate::interrupt::Interrupts;
@@ -122,12 +121,8 @@ pub struct VersusArgs {
     /// Load before each, which does not count
     #[arg(long, default_value = "2s", value_parser = duration)]
     warm_up: Duration,
-    /// Tagma's funded accounts that pay each other
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u64).range(2..=MAX_FOLLOWED as u64))]
-    accounts: u64,
-    /// What keys, accounts and arrivals are drawn from
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
+    #[command(flatten)]
+    drawn: Drawn,
     /// The directory that gets results-versus.json and report-versus.html
     #[arg(long, default_value = "bench-results")]
     out: PathBuf,
@@ -151,9 +146,9 @@ pub fn run(args: &VersusArgs) -> Result<(), Error> {
         bench: Bench {
             nodes: args.nodes,
             crashed: 0,
-            accounts: args.accounts,
+            accounts: args.drawn.accounts,
             lookahead: Parameters::default().lookahead,
-            seed: args.seed,
+            seed: args.drawn.seed,
         },
         value_bytes: value_bytes(),
     };
@@ -166,7 +161,7 @@ pub fn run(args: &VersusArgs) -> Result<(), Error> {
         args.duration.as_secs_f64(),
         args.warm_up.as_secs_f64(),
         args.in_flight,
-        args.seed
+        args.drawn.seed
     );
     let mut systems: Vec<SystemResult> = args.systems.iter().map(|name| name.result(&setting)).collect();
     for system in &systems {
