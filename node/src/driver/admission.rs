@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use tagma_crypto::encode::decode;
 use tagma_crypto::{Digest, Request};
@@ -13,12 +14,20 @@ use tagma_wire::{ClientEvent, ClientEvents, ConnectionId, FramePermit};
 use super::clients::Clients;
 use super::gate::{Gate, Source};
 use super::reader::Job;
+use super::shared::Shared;
 use super::{Inbox, Wake};
 use crate::core::{ClientId, CoreInput, LedgerRules, ValidRequest};
 use crate::metrics::{Metrics, Path};
 
 /// So many events are dealt with at once.
 const LIGHT: usize = 4;
+
+/// With fewer requests waiting here, one more is admitted at once.
+const BACKLOG: u64 = 512;
+/// What each request that waits here allows a new one to wait for company. To agree on it takes longer than that, so a new one
+/// waits a little longer than it would have to, and costs less.
+const PATIENCE_EACH: Duration = Duration::from_micros(5);
+const MOST_PATIENCE: Duration = Duration::from_millis(20);
 
 /// What became of an event, in the order of events.
 #[allow(clippy::large_enum_variant, reason = "a short list that lives for one turn")]
@@ -35,6 +44,7 @@ pub(super) struct Admission {
     pub(super) inbox: Inbox,
     pub(super) reader: Sender<Job>,
     pub(super) metrics: Metrics,
+    pub(super) shared: Arc<Shared>,
     /// Requests with bad signatures a connection may send.
     pub(super) max_strikes: u32,
     /// How many it has sent; goes with the connection.
@@ -55,6 +65,15 @@ impl Source for ClientEvents {
 
 impl Gate for Admission {
     type Event = ClientEvent;
+
+    fn patience(&self) -> Duration {
+        let waiting = self.shared.published().pending;
+        if waiting < BACKLOG {
+            return Duration::ZERO;
+        }
+        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
+        PATIENCE_EACH.saturating_mul(waiting).min(MOST_PATIENCE)
+    }
 
     /// All or none go beside: the frames of a client keep their order.
     fn part(&self, events: Vec<ClientEvent>, busy: bool) -> (Vec<ClientEvent>, Vec<ClientEvent>) {

@@ -178,6 +178,7 @@ impl Node {
             inbox: inbox.clone(),
             reader: beside.reader.clone(),
             metrics: metrics.clone(),
+            shared: Arc::clone(&shared),
             max_strikes: config.clients.max_bad_signatures,
             strikes: Mutex::new(BTreeMap::new()),
         };
@@ -196,7 +197,6 @@ impl Node {
         let the_loop = Loop {
             core,
             clock,
-            inbox: wakes,
             mesh,
             clients: answers,
             sync: beside.sync,
@@ -214,7 +214,7 @@ impl Node {
             views,
             checkpoint,
         };
-        let the_loop = io.runtime().spawn(the_loop.run(out));
+        let the_loop = io.runtime().spawn(the_loop.run(wakes, out));
         Ok(Self {
             io,
             inbox,

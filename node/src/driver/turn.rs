@@ -34,7 +34,6 @@ const IDLE: Duration = Duration::from_secs(1);
 pub(super) struct Loop {
     pub(super) core: Core,
     pub(super) clock: Clock,
-    pub(super) inbox: UnboundedReceiver<Wake>,
     pub(super) mesh: Mesh,
     pub(super) clients: Clients,
     pub(super) sync: Sender<Group>,
@@ -57,12 +56,12 @@ pub(super) struct Loop {
 }
 
 impl Loop {
-    /// Runs until told to stop; `out` is what the start asked for.
-    pub(super) async fn run(mut self, mut out: CoreOutputs) {
+    /// Runs on what comes through `inbox` until told to stop; `out` is what the start asked for.
+    pub(super) async fn run(mut self, mut inbox: UnboundedReceiver<Wake>, mut out: CoreOutputs) {
         loop {
             self.carry_out(&mut out);
             self.publish();
-            if !self.turn(&mut out).await {
+            if !self.turn(&mut inbox, &mut out).await {
                 return;
             }
         }
@@ -70,27 +69,18 @@ impl Loop {
 
     /// Waits for inputs and steps through those that are here. False if the loop is to end: what the steps of this
     /// turn asked for is then not done, as if the process had ended before them.
-    async fn turn(&mut self, out: &mut CoreOutputs) -> bool {
+    async fn turn(&mut self, inbox: &mut UnboundedReceiver<Wake>, out: &mut CoreOutputs) -> bool {
         let wait = self
             .core
             .next_timeout()
             .map_or(IDLE, |deadline| self.clock.until(deadline).min(IDLE));
-        let first = match timeout(wait, self.inbox.recv()).await {
+        let first = match timeout(wait, inbox.recv()).await {
             Ok(Some(wake)) => wake,
             Ok(None) => return false,
             Err(_) => Wake::Input(CoreInput::Timeout, None),
         };
-        let mut next = Some(first);
-        for _ in 0..MAX_INPUTS {
-            let Some(wake) = next else { break };
-            match wake {
-                Wake::Stop => return false,
-                Wake::Input(input, permit) => {
-                    self.step(input, out);
-                    drop(permit);
-                }
-            }
-            next = self.inbox.try_recv().ok();
+        if !hand_on(first, inbox, |input| self.step(input, out)) {
+            return false;
         }
         // Inputs that do not reach the protocol must not keep its timers from it.
         if self
@@ -231,6 +221,22 @@ impl Loop {
     }
 }
 
+/// Hands on `first` and what else is here, in order and [`MAX_INPUTS`] at most; what is left stays in the inbox. False if told to
+/// stop.
+fn hand_on(first: Wake, inbox: &mut UnboundedReceiver<Wake>, mut step: impl FnMut(CoreInput)) -> bool {
+    let others = std::iter::from_fn(|| inbox.try_recv().ok());
+    for wake in std::iter::once(first).chain(others).take(MAX_INPUTS) {
+        match wake {
+            Wake::Stop => return false,
+            Wake::Input(input, permit) => {
+                step(input);
+                drop(permit);
+            }
+        }
+    }
+    true
+}
+
 /// Counts an event and tells people; the level says whose fault it is.
 fn tell(metrics: &Metrics, phases: &mut Phases, event: Event) {
     match event {
@@ -268,5 +274,45 @@ fn tell(metrics: &Metrics, phases: &mut Phases, event: Event) {
             "this replica's log does not hold all that its key has signed: it follows and never votes; the way back is a new key"
         ),
         Event::Halted(reason) => tracing::error!(%reason, "stopped taking part, the data is kept"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    /// An input that was lost between two turns left requests waiting for good, and ended the process if it was a block's.
+    #[test]
+    fn turns_lose_no_input_however_many_there_are() {
+        let (sender, mut inbox) = unbounded_channel();
+        let count = u64::try_from(3 * MAX_INPUTS + 7).unwrap();
+        for number in 0..count {
+            let input = CoreInput::Synced(Ticket(number));
+            sender.send(Wake::Input(input, None)).unwrap();
+        }
+        let mut stepped = Vec::new();
+        while let Ok(first) = inbox.try_recv() {
+            let before = stepped.len();
+            assert!(hand_on(first, &mut inbox, |input| match input {
+                CoreInput::Synced(Ticket(number)) => stepped.push(number),
+                other => unreachable!("{other:?}"),
+            }));
+            assert!(stepped.len() - before <= MAX_INPUTS);
+        }
+        assert_eq!(stepped, (0..count).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn nothing_is_handed_on_after_the_stop() {
+        let (sender, mut inbox) = unbounded_channel();
+        sender.send(Wake::Stop).unwrap();
+        sender.send(Wake::Input(CoreInput::Timeout, None)).unwrap();
+        let mut stepped = 0;
+        let first = Wake::Input(CoreInput::Timeout, None);
+        assert!(!hand_on(first, &mut inbox, |_| stepped += 1));
+        assert_eq!(stepped, 1);
     }
 }
