@@ -7,7 +7,6 @@
 //!
 //! The factors must be unknown to whoever made the signatures, or errors could be chosen to cancel out.
 
-use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -19,6 +18,7 @@ use rand::Rng;
 use sha2::{Digest as _, Sha512};
 
 use crate::generations::Generations;
+use crate::hashed::HashedMap;
 use crate::keys::PublicKey;
 use crate::point::is_canonical_of_large_order;
 use crate::signature::{Claim, Signature};
@@ -68,7 +68,7 @@ struct Points<'a> {
     points: Vec<EdwardsPoint>,
     new: Vec<Option<PublicKey>>,
     /// Where each key stands; none if it is no acceptable key.
-    places: HashMap<PublicKey, Option<usize>>,
+    places: HashedMap<PublicKey, Option<usize>>,
 }
 
 impl<'a> Points<'a> {
@@ -77,7 +77,7 @@ impl<'a> Points<'a> {
             decoded,
             points: Vec::new(),
             new: Vec::new(),
-            places: HashMap::new(),
+            places: HashedMap::default(),
         }
     }
 

@@ -1,15 +1,16 @@
 //! A bounded memory that forgets its oldest entries.
 
-use std::collections::HashMap;
 use std::hash::Hash;
+
+use crate::hashed::HashedMap;
 
 /// What was put in lately, by its key. Two generations bound it: when the young one is full it becomes the old one, which is
 /// forgotten. So at least the newest `size` entries are there, and never more than twice as many.
 #[derive(Clone, Debug)]
 pub struct Generations<K, V> {
     size: usize,
-    young: HashMap<K, V>,
-    old: HashMap<K, V>,
+    young: HashedMap<K, V>,
+    old: HashedMap<K, V>,
 }
 
 impl<K, V> Default for Generations<K, V> {
@@ -25,8 +26,8 @@ impl<K, V> Generations<K, V> {
     pub fn new(size: usize) -> Self {
         Self {
             size,
-            young: HashMap::new(),
-            old: HashMap::new(),
+            young: HashedMap::default(),
+            old: HashedMap::default(),
         }
     }
 
@@ -55,7 +56,9 @@ impl<K: Eq + Hash, V> Generations<K, V> {
             return;
         }
         if self.young.len() >= self.size && !self.young.contains_key(&key) {
-            self.old = std::mem::take(&mut self.young);
+            // The tables are used again: to let a new one grow would cost more than all else here.
+            std::mem::swap(&mut self.old, &mut self.young);
+            self.young.clear();
         }
         self.young.insert(key, value);
     }

@@ -11,6 +11,12 @@ pub fn digest_of(chain: &Digest, time_ms: u64, requests: &[Request]) -> Digest {
     request::batch_digest(chain, time_ms, &merkle::root(&leaves), leaves.len() as u64)
 }
 
+/// The digest of each request, in order.
+#[must_use]
+pub fn digests_of(chain: &Digest, requests: &[Request]) -> Vec<Digest> {
+    requests.iter().map(|request| request.digest(chain)).collect()
+}
+
 /// What is executed at one height. The null batch has time 0 and no requests.
 #[derive(Clone, Copy, Debug)]
 pub struct Batch<'a> {
@@ -22,4 +28,6 @@ pub struct Batch<'a> {
     pub time_ms: u64,
     /// The requests, in order.
     pub requests: &'a [Request],
+    /// The digest of each of them, in the same order; taken as they are, not computed again. See [`digests_of`].
+    pub request_digests: &'a [Digest],
 }

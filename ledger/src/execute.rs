@@ -9,7 +9,6 @@ use crate::partition_tree::Place;
 use crate::snapshot::Snapshot;
 use crate::state::State;
 use crate::transaction::{Operation, SignedTransaction, Transaction};
-use std::collections::BTreeSet;
 use tagma_crypto::{Digest, PublicKey};
 
 /// What execution depends on besides state and batch: fixed for a chain.
@@ -52,7 +51,8 @@ pub struct Checkpoint {
 /// expiry. Every other one leaves a no-op receipt and nothing else.
 ///
 /// # Panics
-/// If the batch's height is not the one after `parent`'s: replicas execute in order, without gaps.
+/// If the batch's height is not the one after `parent`'s: replicas execute in order, without gaps. If there is not one digest for
+/// each request.
 #[must_use]
 pub fn execute(
     state: &State,
@@ -66,26 +66,38 @@ pub fn execute(
         batch.height,
         parent.height
     );
+    assert!(
+        batch.requests.len() == batch.request_digests.len(),
+        "a batch of {} requests with {} digests",
+        batch.requests.len(),
+        batch.request_digests.len()
+    );
     let mut execution = Execution {
         state: state.clone(),
         context,
         height: batch.height,
-        touched: BTreeSet::new(),
+        touched: Vec::new(),
     };
     let receipts: Vec<Receipt> = batch
         .requests
         .iter()
-        .map(|request| {
-            let digest = request.digest(&context.chain);
-            match SignedTransaction::from_request(request) {
-                Ok(signed) => execution.apply(&signed.transaction, digest),
-                Err(_) => no_op(digest, NoOpReason::Malformed),
-            }
-        })
+        .zip(batch.request_digests)
+        .map(
+            |(request, digest)| match SignedTransaction::from_request(request) {
+                Ok(signed) => execution.apply(&signed.transaction, *digest),
+                Err(_) => no_op(*digest, NoOpReason::Malformed),
+            },
+        )
         .collect();
     let Execution {
-        mut state, touched, ..
+        mut state,
+        mut touched,
+        ..
     } = execution;
+    touched.sort_unstable();
+    touched.dedup();
+    let keys = touched.iter().map(|place| place.key).collect();
+    state.touch(touched);
     let refreshed = batch
         .height
         .is_multiple_of(context.parameters.checkpoint_interval)
@@ -102,12 +114,11 @@ pub fn execute(
         let snapshot = Snapshot::new(header.clone(), state.clone())?;
         Some(Checkpoint { snapshot, touched })
     });
-    let touched = touched.into_iter().map(|place| place.key).collect();
     Executed {
         state,
         header,
         receipts,
-        touched,
+        touched: keys,
         checkpoint,
     }
 }
@@ -120,7 +131,8 @@ struct Execution<'a> {
     state: State,
     context: &'a ExecContext<'a>,
     height: u64,
-    touched: BTreeSet<Place>,
+    /// With repetitions.
+    touched: Vec<Place>,
 }
 
 impl Execution<'_> {
@@ -138,7 +150,7 @@ impl Execution<'_> {
         if let Some(account) = self.state.account_mut(&place) {
             account.settle(request, self.height, outcome, lookahead);
         }
-        self.touched.insert(place);
+        self.touched.push(place);
         Receipt::Executed(ExecutedReceipt {
             request,
             account: transaction.account,
@@ -194,9 +206,11 @@ impl Execution<'_> {
         }
         match self.state.account_mut(&recipient) {
             Some(account) => account.balance = received,
-            None => self.state.replace(to, Account::with_balance(received)),
+            None => {
+                self.state.replace(to, Account::with_balance(received));
+            }
         }
-        self.touched.insert(recipient);
+        self.touched.push(recipient);
         Outcome::Transferred
     }
 

@@ -33,7 +33,7 @@ pub mod store;
 pub mod transaction;
 
 pub use account::{Account, AccountEntry, Settled, SettledRequest};
-pub use batch::{Batch, Request};
+pub use batch::{Batch, Request, digests_of};
 pub use block::{Block, BlockHeader, BlockParts, LinkError};
 pub use execute::{ExecContext, Executed, execute};
 pub use genesis::{Genesis, GenesisAccount, GenesisError, GenesisReplica, Parameters};

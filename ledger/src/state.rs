@@ -2,9 +2,9 @@
 
 use crate::account::{self, Account, AccountEntry, SettledRequest};
 use crate::partition_tree::{PartitionTree, Place};
-use imbl::{OrdMap, OrdSet};
+use imbl::{OrdMap, Vector};
 use std::sync::Arc;
-use tagma_crypto::{Digest, PublicKey};
+use tagma_crypto::{Digest, HashedSet, PublicKey};
 
 /// All accounts, in a persistent map: a clone costs nothing, shares what it has in common, and never changes.
 ///
@@ -13,8 +13,8 @@ use tagma_crypto::{Digest, PublicKey};
 pub struct State {
     accounts: OrdMap<Place, Arc<Account>>,
     tree: PartitionTree,
-    /// Accounts that differ from what the tree covers.
-    touched: OrdSet<Place>,
+    /// Accounts that may differ from what the tree covers, as each block left them: sets are joined once, at a checkpoint.
+    touched: Vector<Arc<[Place]>>,
 }
 
 /// Two states are equal if their accounts are; how far their trees are up to date does not matter.
@@ -64,11 +64,13 @@ impl State {
         let mut state = Self {
             accounts: OrdMap::new(),
             tree,
-            touched: OrdSet::new(),
+            touched: Vector::new(),
         };
+        let mut touched = Vec::new();
         for entry in entries {
-            state.replace(entry.key, entry.account);
+            touched.push(state.replace(entry.key, entry.account));
         }
+        state.touch(touched);
         state.refresh();
         state
     }
@@ -173,27 +175,35 @@ impl State {
         Place::of(key, self.tree.buckets())
     }
 
-    /// Changes an account in place; `None` if it does not exist.
+    /// Changes an account in place; `None` if it does not exist. Whoever changes one says so with [`State::touch`] in the end.
     pub(crate) fn account_mut(&mut self, place: &Place) -> Option<&mut Account> {
-        let account = self.accounts.get_mut(place)?;
-        self.touched.insert(*place);
-        Some(Arc::make_mut(account))
+        self.accounts.get_mut(place).map(Arc::make_mut)
+    }
+
+    /// The accounts at these places may have changed.
+    pub(crate) fn touch(&mut self, places: Vec<Place>) {
+        if !places.is_empty() {
+            self.touched.push_back(places.into());
+        }
     }
 
     pub(crate) fn account_at(&self, place: &Place) -> Option<&Account> {
         self.accounts.get(place).map(|account| &**account)
     }
 
-    /// Sets an account, whether it exists or not.
-    pub(crate) fn replace(&mut self, key: PublicKey, account: Account) {
+    /// Sets an account, whether it exists or not, and gives its place, to be told to [`State::touch`].
+    pub(crate) fn replace(&mut self, key: PublicKey, account: Account) -> Place {
         let place = self.place(key);
         self.accounts.insert(place, Arc::new(account));
-        self.touched.insert(place);
+        place
     }
 
     /// Brings the tree up to date, and gives the keys of the accounts it did not cover before, by bucket and key.
     pub(crate) fn refresh(&mut self) -> Vec<PublicKey> {
-        let touched = std::mem::take(&mut self.touched);
+        let blocks = std::mem::take(&mut self.touched);
+        let touched: HashedSet<Place> = blocks.iter().flat_map(|places| places.iter().copied()).collect();
+        let mut touched: Vec<Place> = touched.into_iter().collect();
+        touched.sort_unstable();
         let changed: Vec<(Place, Digest)> = touched
             .iter()
             .filter_map(|place| Some((*place, account::leaf(&place.key, self.accounts.get(place)?))))

@@ -5,7 +5,7 @@ use super::tables::{
     ACCOUNTS, BODIES, CERTIFICATES, HEADERS, account_of_key, corrupt, height_key, missing, read,
 };
 use crate::account::AccountEntry;
-use crate::batch::Batch;
+use crate::batch::{Batch, digests_of};
 use crate::block::{Block, BlockHeader, verify_link};
 use crate::execute::{Checkpoint, ExecContext, execute};
 use crate::genesis::Genesis;
@@ -152,6 +152,7 @@ impl<S: Store> LedgerStore<S> {
             digest: block.header.batch,
             time_ms: block.proposed_time_ms,
             requests: &block.requests,
+            request_digests: &digests_of(&self.chain, &block.requests),
         };
         let executed = execute(state, &context, parent, &batch);
         if executed.receipts != *block.receipts {

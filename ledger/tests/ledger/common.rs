@@ -4,7 +4,7 @@ use tagma_crypto::{Digest, PublicKey, SecretKey, Signature};
 use tagma_ledger::batch::digest_of;
 use tagma_ledger::{
     Batch, Block, BlockHeader, ExecContext, Executed, Genesis, GenesisAccount, GenesisReplica, Operation,
-    Outcome, Parameters, Receipt, Request, State, Transaction, execute,
+    Outcome, Parameters, Receipt, Request, State, Transaction, digests_of, execute,
 };
 
 /// A key pair of the test's own.
@@ -113,6 +113,7 @@ impl Chain {
             digest: digest_of(&self.id, time_ms, requests),
             time_ms,
             requests,
+            request_digests: &digests_of(&self.id, requests),
         };
         execute(&self.state, &context, &self.tip, &batch)
     }

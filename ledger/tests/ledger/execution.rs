@@ -397,6 +397,7 @@ fn heights_are_executed_without_gaps() {
         digest: Digest::ZERO,
         time_ms: 0,
         requests: &[],
+        request_digests: &[],
     };
     drop(tagma_ledger::execute(&chain.state, &context, &chain.tip, &batch));
 }

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tagma_crypto::{Digest, PublicKey};
+use tagma_crypto::{Digest, HashedMap, HashedSet, PublicKey};
 use tagma_ledger::{NonceStatus, Receipt, SettledRequest, State};
 use tagma_pbft::ReplicaId;
 use tagma_wire::client_protocol::Refusal;
@@ -54,17 +54,43 @@ struct Waiting {
     source: Option<ReplicaId>,
 }
 
+/// The waiting requests of an account.
+#[derive(Debug, Default)]
+struct Queue {
+    by_nonce: BTreeMap<u64, Waiting>,
+    /// The first nonce that was not handed to the protocol, if it is not the account's next.
+    released: u64,
+}
+
 /// The requests that wait at one replica.
 #[derive(Debug)]
 pub(crate) struct Admission {
     lookahead: u32,
     forward_room: usize,
-    waiting: BTreeMap<(PublicKey, u64), Waiting>,
-    by_digest: BTreeMap<Digest, (PublicKey, u64)>,
+    /// Accounts that have waiting requests.
+    queues: HashedMap<PublicKey, Queue>,
+    /// The waiting requests of all accounts.
+    digests: HashedSet<Digest>,
     expiries: BTreeSet<(u64, PublicKey, u64)>,
-    /// The first nonce of an account that was not handed to the protocol, for accounts that have waiting requests.
-    released: BTreeMap<PublicKey, u64>,
     forwarded: BTreeMap<ReplicaId, usize>,
+}
+
+impl Queue {
+    /// The requests that follow without a gap on what was executed or handed out before: the protocol orders an account's
+    /// requests as it gets them, so it gets them in the order of their nonces.
+    fn release(&mut self, next: u64) -> Vec<Release> {
+        let mut upto = self.released.max(next);
+        let mut releases = Vec::new();
+        while let Some(held) = self.by_nonce.get(&upto) {
+            releases.push(Release {
+                request: held.request.clone(),
+                timed: upto == next,
+            });
+            upto = upto.saturating_add(1);
+        }
+        self.released = upto;
+        releases
+    }
 }
 
 impl Admission {
@@ -72,16 +98,15 @@ impl Admission {
         Self {
             lookahead,
             forward_room,
-            waiting: BTreeMap::new(),
-            by_digest: BTreeMap::new(),
+            queues: HashedMap::default(),
+            digests: HashedSet::default(),
             expiries: BTreeSet::new(),
-            released: BTreeMap::new(),
             forwarded: BTreeMap::new(),
         }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.waiting.len()
+        self.digests.len()
     }
 
     /// Asks for a valid request to be admitted at the state after block `height`.
@@ -108,7 +133,7 @@ impl Admission {
         if request.expiry_height <= height {
             return Admitted::Refused(Refusal::Expired { height });
         }
-        if let Some(held) = self.waiting.get(&(account, nonce)) {
+        if let Some(held) = self.held(&account, nonce) {
             // Of two requests for one nonce the first one here waits; at most one of them is ever executed.
             return if held.request.digest == request.digest {
                 Admitted::Known
@@ -121,48 +146,33 @@ impl Admission {
                 .get(&source)
                 .is_some_and(|count| *count >= self.forward_room)
         });
-        if full || self.waiting.len() >= MAX_QUEUED {
+        if full || self.len() >= MAX_QUEUED {
             return Admitted::Busy;
         }
         if let Some(source) = source {
             *self.forwarded.entry(source).or_default() += 1;
         }
-        self.by_digest.insert(request.digest, (account, nonce));
+        self.digests.insert(request.digest);
         self.expiries.insert((request.expiry_height, account, nonce));
-        self.waiting.insert((account, nonce), Waiting { request, source });
-        Admitted::Queued(self.release(account, next))
+        let queue = self.queues.entry(account).or_default();
+        queue.by_nonce.insert(nonce, Waiting { request, source });
+        Admitted::Queued(queue.release(next))
     }
 
-    /// The requests of an account that follow without a gap on what was executed or handed out before: the protocol
-    /// orders an account's requests as it gets them, so it gets them in the order of their nonces.
-    fn release(&mut self, account: PublicKey, next: u64) -> Vec<Release> {
-        let from = self.released.get(&account).copied().unwrap_or(next).max(next);
-        let mut upto = from;
-        let mut releases = Vec::new();
-        while let Some(held) = self.waiting.get(&(account, upto)) {
-            releases.push(Release {
-                request: held.request.clone(),
-                timed: upto == next,
-            });
-            upto = upto.saturating_add(1);
-        }
-        self.released.insert(account, upto);
-        releases
+    fn held(&self, account: &PublicKey, nonce: u64) -> Option<&Waiting> {
+        self.queues.get(account)?.by_nonce.get(&nonce)
     }
 
     fn remove(&mut self, account: PublicKey, nonce: u64) -> Option<Digest> {
-        let Waiting { request, source } = self.waiting.remove(&(account, nonce))?;
-        self.by_digest.remove(&request.digest);
+        let queue = self.queues.get_mut(&account)?;
+        let Waiting { request, source } = queue.by_nonce.remove(&nonce)?;
+        if queue.by_nonce.is_empty() {
+            self.queues.remove(&account);
+        }
+        self.digests.remove(&request.digest);
         self.expiries.remove(&(request.expiry_height, account, nonce));
         if let Some(count) = source.and_then(|source| self.forwarded.get_mut(&source)) {
             *count = count.saturating_sub(1);
-        }
-        if !self
-            .waiting
-            .range((account, 0)..=(account, u64::MAX))
-            .any(|_| true)
-        {
-            self.released.remove(&account);
         }
         Some(request.digest)
     }
@@ -175,14 +185,16 @@ impl Admission {
             match receipt {
                 Receipt::Executed(executed) => {
                     settlement.settled.push(executed.request);
-                    accounts.insert(executed.account);
                     // Another request for the same nonce can never execute now.
                     let held = self.remove(executed.account, executed.nonce);
                     settlement
                         .settled
                         .extend(held.filter(|held| *held != executed.request));
+                    if self.queues.contains_key(&executed.account) {
+                        accounts.insert(executed.account);
+                    }
                 }
-                Receipt::NoOp(no_op) if self.by_digest.contains_key(&no_op.request) => {
+                Receipt::NoOp(no_op) if self.digests.contains(&no_op.request) => {
                     settlement.retry.push(no_op.request);
                 }
                 Receipt::NoOp(_) => {}
@@ -199,15 +211,17 @@ impl Admission {
     /// `next` is the account's next nonce now: whoever waits for it here can execute, and those that follow it without a
     /// gap are handed out if they were not yet.
     fn become_next(&mut self, account: PublicKey, next: u64, settlement: &mut Settlement) {
-        if let Some(held) = self.waiting.get(&(account, next)) {
+        let Some(queue) = self.queues.get_mut(&account) else {
+            return;
+        };
+        if let Some(held) = queue.by_nonce.get(&next) {
             settlement.ready.push(held.request.digest);
             // One that was handed out before is only timed by this.
             settlement.releases.push(Release {
                 request: held.request.clone(),
                 timed: true,
             });
-            let releases = self.release(account, next);
-            settlement.releases.extend(releases);
+            settlement.releases.extend(queue.release(next));
         }
     }
 
@@ -221,8 +235,8 @@ impl Admission {
                 settlement.settled.push(digest);
                 settlement.expired.push(digest);
                 // Its place in the row of nonces is open again for another request.
-                if let Some(released) = self.released.get_mut(&account) {
-                    *released = (*released).min(nonce);
+                if let Some(queue) = self.queues.get_mut(&account) {
+                    queue.released = queue.released.min(nonce);
                 }
             }
         }
@@ -232,7 +246,13 @@ impl Admission {
     pub(crate) fn rebase(&mut self, state: &State, height: u64) -> Settlement {
         let mut settlement = Settlement::default();
         self.expire(height, &mut settlement);
-        let keys: Vec<(PublicKey, u64)> = self.waiting.keys().copied().collect();
+        let mut keys: Vec<(PublicKey, u64)> = self
+            .queues
+            .iter()
+            .flat_map(|(account, queue)| queue.by_nonce.keys().map(|nonce| (*account, *nonce)))
+            .collect();
+        // Each run of a simulation must do the same.
+        keys.sort_unstable();
         for (account, nonce) in keys {
             match state.nonce_status(&account, nonce, self.lookahead) {
                 NonceStatus::Next => self.become_next(account, nonce, &mut settlement),

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use tagma_crypto::{Digest, PublicKey};
+use tagma_crypto::{Digest, HashedMap, HashedSet, PublicKey};
 use tagma_wire::client_protocol::MAX_FOLLOWED;
 
 /// A client's connection.
@@ -17,9 +17,9 @@ const MAX_FOLLOWERS: usize = 64;
 /// Who waits for what. Every entry is bounded by connection, and goes with its connection.
 #[derive(Debug, Default)]
 pub(crate) struct Clients {
-    waiting: BTreeMap<Digest, BTreeSet<ClientId>>,
-    followers: BTreeMap<PublicKey, BTreeSet<ClientId>>,
-    by_client: BTreeMap<ClientId, (BTreeSet<Digest>, BTreeSet<PublicKey>)>,
+    waiting: HashedMap<Digest, BTreeSet<ClientId>>,
+    followers: HashedMap<PublicKey, BTreeSet<ClientId>>,
+    by_client: BTreeMap<ClientId, (HashedSet<Digest>, HashedSet<PublicKey>)>,
 }
 
 impl Clients {

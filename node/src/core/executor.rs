@@ -209,6 +209,7 @@ impl<S: Store> Executor<S> {
                 digest: execution.body.digest(),
                 time_ms: batch.time_ms,
                 requests: &batch.requests,
+                request_digests: execution.body.request_digests(),
             },
         );
         let receipts = List::from(executed.receipts);

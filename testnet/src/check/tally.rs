@@ -185,7 +185,7 @@ mod tests {
     use tagma_crypto::SecretKey;
     use tagma_crypto::encode::{List, Text};
     use tagma_ledger::execute::ExecContext;
-    use tagma_ledger::{Batch, GenesisAccount, Transaction, execute};
+    use tagma_ledger::{Batch, GenesisAccount, Transaction, digests_of, execute};
 
     fn genesis(keys: &[SecretKey]) -> Genesis {
         let accounts: Vec<_> = keys
@@ -231,6 +231,7 @@ mod tests {
             digest: Digest::ZERO,
             time_ms: 5,
             requests: &requests,
+            request_digests: &digests_of(&genesis.chain_id(), &requests),
         };
         let context = ExecContext {
             chain: genesis.chain_id(),
