@@ -140,7 +140,12 @@ fn families(tables: impl IntoIterator<Item = Table>, config: &StorageConfig) -> 
     let family = |name: &str| {
         let mut options = Options::default();
         options.set_block_based_table_factory(&blocks);
-        options.set_compression_type(DBCompressionType::Lz4);
+        // What is written lately is mostly hashes and signatures, and much of it is deleted or merged soon.
+        options.set_compression_per_level(&[
+            DBCompressionType::None,
+            DBCompressionType::None,
+            DBCompressionType::Lz4,
+        ]);
         options.set_write_buffer_size(config.write_buffers / 4);
         options.set_max_write_buffer_number(2);
         ColumnFamilyDescriptor::new(name, options)

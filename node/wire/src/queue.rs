@@ -38,6 +38,21 @@ enum Phase {
     Finishing,
 }
 
+impl State {
+    fn take(&mut self) -> Vec<Bytes> {
+        let mut batch = Vec::new();
+        let mut size = 0;
+        while size < BATCH_BYTES
+            && let Some(frame) = self.frames.pop_front()
+        {
+            size += frame.len();
+            batch.push(frame);
+        }
+        self.bytes -= size;
+        batch
+    }
+}
+
 impl SendQueue {
     pub(crate) fn new(max_frame: usize, max_frames: usize, max_bytes: usize) -> Self {
         Self {
@@ -103,15 +118,7 @@ impl SendQueue {
         loop {
             {
                 let mut state = self.state();
-                let mut batch = Vec::new();
-                let mut size = 0;
-                while size < BATCH_BYTES
-                    && let Some(frame) = state.frames.pop_front()
-                {
-                    size += frame.len();
-                    batch.push(frame);
-                }
-                state.bytes -= size;
+                let batch = state.take();
                 if !batch.is_empty() {
                     return Some(batch);
                 }
@@ -121,6 +128,11 @@ impl SendQueue {
             }
             self.wake.notified().await;
         }
+    }
+
+    /// Takes as many frames as make a good write, of those that are here. For one writer only.
+    pub(crate) fn take_now(&self) -> Vec<Bytes> {
+        self.state().take()
     }
 }
 

@@ -9,7 +9,7 @@ use quinn::{Connection, SendStream};
 use tagma_crypto::{Digest, PublicKey};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::budget::{Budget, FramePermit};
 use crate::close::{CloseCause, CloseCode, describe, printable};
@@ -26,6 +26,10 @@ const MIN_REPLY_RATE: u32 = 16 << 10;
 
 /// Most time that the last packets of a close get.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+/// Requests that follow each other faster than this share a packet, with all that packets cost both sides. One that comes alone does
+/// not wait.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// A client's UDP socket, one for connections to all replicas.
 #[derive(Clone)]
@@ -220,7 +224,13 @@ impl Incoming {
 }
 
 async fn write(queue: Arc<SendQueue>, mut stream: SendStream) {
-    while let Some(frames) = queue.take().await {
+    let mut next = Instant::now();
+    while let Some(mut frames) = queue.take().await {
+        if Instant::now() < next {
+            sleep_until(next).await;
+            frames.extend(queue.take_now());
+        }
+        next = Instant::now() + PAUSE;
         if write_frames(&mut stream, frames).await.is_err() {
             // The reader ends for the same reason, says it, and closes the queue.
             return;
