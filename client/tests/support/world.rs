@@ -301,6 +301,7 @@ impl Inner {
                 digest: Digest::of("test batch", &[&height.to_le_bytes()]),
                 time_ms: 0,
                 requests: std::slice::from_ref(&request),
+                request_digests: &[request.digest(chain)],
             };
             let context = ExecContext {
                 chain: *chain,
