@@ -7,8 +7,9 @@ use std::time::Duration;
 use quinn::congestion::CubicConfig;
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    ConnectionError, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, MtuDiscoveryConfig,
-    NoneTokenStore, TokioRuntime, TransportConfig, TransportErrorCode, ValidationTokenConfig, VarInt,
+    AckFrequencyConfig, ConnectionError, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout,
+    MtuDiscoveryConfig, NoneTokenStore, TokioRuntime, TransportConfig, TransportErrorCode,
+    ValidationTokenConfig, VarInt,
 };
 use ring::hmac;
 use rustls::AlertDescription;
@@ -37,6 +38,9 @@ const LARGEST_DATAGRAM: u16 = 6_500;
 /// acknowledgement of the first, and a close that followed one was not sent at all.
 const INITIAL_WINDOW: u64 = 10 * LARGEST_DATAGRAM as u64;
 
+/// So many packets are acknowledged by one; most acknowledgements then travel with what is sent the other way anyway.
+const ACKNOWLEDGED_TOGETHER: u32 = 10;
+
 /// QUIC's limits for a connection on which the other side may open so many streams of either kind.
 pub(crate) fn transport(
     limits: &TransportLimits,
@@ -46,6 +50,8 @@ pub(crate) fn transport(
     let mut transport = TransportConfig::default();
     let mut congestion = CubicConfig::default();
     congestion.initial_window(INITIAL_WINDOW);
+    let mut acknowledgements = AckFrequencyConfig::default();
+    acknowledgements.ack_eliciting_threshold(ACKNOWLEDGED_TOGETHER.into());
     let mut discovery = MtuDiscoveryConfig::default();
     discovery.upper_bound(LARGEST_DATAGRAM);
     // Beyond what QUIC can express is as good as its longest.
@@ -59,6 +65,7 @@ pub(crate) fn transport(
         .max_idle_timeout(Some(idle))
         .keep_alive_interval(Some(limits.keep_alive))
         .initial_rtt(INITIAL_RTT)
+        .ack_frequency_config(Some(acknowledgements))
         .mtu_discovery_config(Some(discovery))
         .congestion_controller_factory(Arc::new(congestion))
         .allow_spin(false)
