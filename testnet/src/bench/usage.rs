@@ -1,5 +1,6 @@
 //! What processes use, by the kernel's own counters.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
@@ -45,6 +46,26 @@ impl Usage {
             written: field(&io, "write_bytes:").unwrap_or_default(),
         })
     }
+}
+
+/// Processor time that the threads of a process have used, by their names; those of one name together. Threads that have ended are
+/// not among them.
+#[must_use]
+pub fn threads(pid: i32) -> BTreeMap<String, Duration> {
+    let mut threads = BTreeMap::new();
+    let tasks = fs::read_dir(format!("/proc/{pid}/task"));
+    for task in tasks.into_iter().flatten().flatten() {
+        let text = |name: &str| fs::read_to_string(task.path().join(name)).ok();
+        // The scheduler's own figure is in nanoseconds; where it keeps none there are the ticks.
+        let used = text("schedstat")
+            .and_then(|schedule| schedule.split_whitespace().next()?.parse().ok())
+            .map(Duration::from_nanos)
+            .or_else(|| cpu(&text("stat")?));
+        if let (Some(name), Some(used)) = (text("comm"), used) {
+            *threads.entry(name.trim_end().to_owned()).or_default() += used;
+        }
+    }
+    threads
 }
 
 /// Fields 14 and 15, counted from 1; the second field is a name in parentheses that may hold anything.
@@ -96,6 +117,29 @@ mod tests {
         let usage = Usage::own().unwrap();
         assert!(usage.rss > 0 && usage.peak_rss >= usage.rss);
         assert_eq!(Usage::of(-1), None);
+    }
+
+    #[test]
+    fn a_thread_is_found_by_its_name_with_the_time_it_used() {
+        let own = i32::try_from(std::process::id()).unwrap();
+        let (ready, go) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+        std::thread::scope(|scope| {
+            let spin = || {
+                let begun = std::time::Instant::now();
+                while begun.elapsed() < Duration::from_millis(30) {}
+                ready.wait();
+                go.wait();
+            };
+            std::thread::Builder::new()
+                .name("spinner".to_owned())
+                .spawn_scoped(scope, spin)
+                .unwrap();
+            ready.wait();
+            let used = threads(own).get("spinner").copied();
+            go.wait();
+            assert!(used.unwrap() > Duration::ZERO);
+        });
+        assert!(threads(-1).is_empty());
     }
 
     #[test]

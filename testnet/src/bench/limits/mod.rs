@@ -3,6 +3,7 @@
 mod disk;
 mod machine;
 mod peak;
+mod profile;
 mod quic;
 mod report;
 
@@ -197,6 +198,20 @@ fn machine_table(processor: &Processor, disk: &Disk, quic: &Quic) -> Table {
     table
 }
 
+fn profile_table(alone: &Measured, busiest: &Measured) -> Table {
+    let mut table = Table::new();
+    table
+        .load_style(presets::ASCII_MARKDOWN)
+        .set_header(profile::HEADER);
+    for row in profile::rows(alone, busiest) {
+        table.add_row(row);
+    }
+    for column in table.column_iter_mut().skip(2) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table
+}
+
 /// What a network showed, in sentences that hold its numbers.
 fn sentences(network: &Carried, processor: &Processor, cores: usize) -> Vec<String> {
     let mut told = vec![
@@ -276,5 +291,8 @@ fn tell(network: &Carried, processor: &Processor, cores: usize) {
     println!("{}", load::table(&runs));
     for sentence in sentences(network, processor, cores) {
         println!("{sentence}");
+    }
+    if let Some(busiest) = network.busiest() {
+        println!("{}", profile_table(&network.alone, busiest));
     }
 }

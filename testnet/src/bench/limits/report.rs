@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Results, machine_rows, sentences};
+use super::{Results, machine_rows, profile, sentences};
 use crate::bench::load::{self, Measured, Span};
 use crate::bench::report::{Axis, Grid, Plot, Report, Section, Series, Stroke, write_text};
 use crate::error::Error;
@@ -64,7 +64,14 @@ pub(super) fn write(results: &Results, span: Span, out: &Path) -> Result<(), Err
             .plot(load::achieved_plot(&open, Some(network.bound)))
             .plot(closed_plot(&network.closed));
         if let Some(run) = network.busiest() {
-            section = section.plot(load::memory_plot(run));
+            let mut grid = Grid::new(profile::HEADER);
+            for row in profile::rows(&network.alone, run) {
+                grid.row(row);
+            }
+            section = section
+                .prose("Where the processor time of a transfer goes, by the counters of the kernel's scheduler, all replicas together:")
+                .grid(grid)
+                .plot(load::memory_plot(run));
         }
         let mut runs = vec![network.alone.clone()];
         runs.extend(network.closed.iter().cloned());

@@ -1,5 +1,6 @@
 //! A network to be loaded, looked at from outside: by its counters before and after, and every second by its memory.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -11,7 +12,7 @@ use super::accounts::Accounts;
 use super::generator::{Generator, Pace, Span, Tally};
 use super::measured::{Measured, Memory};
 use super::transfers::Transfers;
-use crate::bench::usage::{Usage, disk_bytes};
+use crate::bench::usage::{Usage, disk_bytes, threads};
 use crate::error::Error;
 use crate::network::{GRACE, Network, READY};
 use crate::observe::Metrics;
@@ -49,10 +50,19 @@ pub struct Bed {
     loads: u64,
 }
 
+/// A living replica and what it has used.
+struct Living {
+    node: u16,
+    pid: i32,
+    usage: Usage,
+}
+
 /// The counters of one replica at one moment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Look {
     pub(super) usage: Usage,
+    /// Processor time by the names of threads.
+    pub(super) threads: BTreeMap<String, Duration>,
     pub(super) executed: f64,
     pub(super) batches: f64,
     pub(super) view: f64,
@@ -154,8 +164,8 @@ impl Bed {
         loop {
             tokio::time::sleep_until(next.min(end).into()).await;
             let mut replicas = Vec::new();
-            for (_, usage) in self.usages()? {
-                replicas.push(usage.rss);
+            for living in self.usages()? {
+                replicas.push(living.usage.rss);
             }
             samples.push(Memory {
                 second: began.elapsed().as_secs_f64(),
@@ -169,37 +179,41 @@ impl Bed {
         }
     }
 
-    fn usages(&mut self) -> Result<Vec<(u16, Usage)>, Error> {
+    fn usages(&mut self) -> Result<Vec<Living>, Error> {
         let alive = self.alive.clone();
         alive
             .into_iter()
             .map(|node| {
                 let pid = self.network.activity(node).pid();
-                let usage = pid.and_then(Usage::of).ok_or_else(|| Error::NodeEnded {
+                let living = pid.and_then(|pid| {
+                    let usage = Usage::of(pid)?;
+                    Some(Living { node, pid, usage })
+                });
+                living.ok_or_else(|| Error::NodeEnded {
                     node,
                     what: "ended under load; the end of its log:".to_owned(),
                     log: crate::process::log_tail(self.network.layout(), node, 12),
-                })?;
-                Ok((node, usage))
+                })
             })
             .collect()
     }
 
     async fn look(&mut self) -> Result<Looks, Error> {
-        let nodes: Vec<(u16, PathBuf, Usage)> = self
+        let nodes: Vec<(PathBuf, Living)> = self
             .usages()?
             .into_iter()
-            .map(|(node, usage)| (node, self.network.layout().home(node).join("data"), usage))
+            .map(|living| (self.network.layout().home(living.node).join("data"), living))
             .collect();
         let genesis = self.network.genesis().clone();
         let looking = tokio::task::spawn_blocking(move || {
             let replicas = nodes
                 .into_iter()
-                .map(|(node, data, usage)| {
-                    let metrics = Metrics::of(&genesis, node)?;
+                .map(|(data, living)| {
+                    let metrics = Metrics::of(&genesis, living.node)?;
                     let sum = |name: &str| metrics.sum(name, &[]);
                     Ok(Look {
-                        usage,
+                        usage: living.usage,
+                        threads: threads(living.pid),
                         executed: sum("tagma_executed_requests_total"),
                         batches: sum("tagma_committed_batches_total"),
                         view: sum("tagma_view"),

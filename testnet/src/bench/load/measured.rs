@@ -6,7 +6,7 @@ use std::time::Duration;
 use hdrhistogram::Histogram;
 use serde::Serialize;
 
-use super::bed::Looks;
+use super::bed::{Look, Looks};
 use super::generator::{Pace, Span, Tally};
 
 /// Times of many requests, in milliseconds.
@@ -100,6 +100,8 @@ pub struct Measured {
     pub batch: f64,
     /// Processor time per executed transfer of each living replica, microseconds.
     pub replica_cpu: Vec<f64>,
+    /// Processor time per executed transfer of all living replicas together by the names of their threads, microseconds.
+    pub threads: BTreeMap<String, f64>,
     /// Processor time per acknowledged transfer of this process: signing, client library, measurement; microseconds.
     pub generator_cpu: f64,
     /// Resident memory of each living replica at the end, bytes.
@@ -132,13 +134,13 @@ impl Measured {
         let replicas = count(before.replicas.len() as u64);
         // Some replica may lag behind: what each has executed is what its own work is divided by.
         let per_executed = |executed: f64, what: f64| if executed > 0.0 { what / executed } else { 0.0 };
-        let mean = |of: &dyn Fn(f64, f64) -> f64, field: &dyn Fn(&super::bed::Look) -> f64| {
+        let mean = |of: &dyn Fn(f64, f64) -> f64, field: &dyn Fn(&Look) -> f64| {
             let sum: f64 = pairs()
                 .map(|(before, after)| of(after.executed - before.executed, field(after) - field(before)))
                 .sum();
             sum / replicas.max(1.0)
         };
-        let most = |field: &dyn Fn(&super::bed::Look) -> f64| {
+        let most = |field: &dyn Fn(&Look) -> f64| {
             pairs()
                 .map(|(before, after)| field(after) - field(before))
                 .fold(0.0, f64::max)
@@ -167,6 +169,7 @@ impl Measured {
                     per_executed(after.executed - before.executed, cpu)
                 })
                 .collect(),
+            threads: per_thread(pairs()),
             generator_cpu: own_cpu.as_secs_f64() * 1e6
                 / (count(tally.acknowledged) / seconds * between.as_secs_f64()),
             rss: after.replicas.iter().map(|look| look.usage.rss).collect(),
@@ -197,6 +200,20 @@ impl Measured {
     pub fn replicas_cpu(&self) -> f64 {
         self.replica_cpu.iter().sum()
     }
+}
+
+/// Each replica's time is divided by what that replica has executed.
+fn per_thread<'a>(pairs: impl Iterator<Item = (&'a Look, &'a Look)>) -> BTreeMap<String, f64> {
+    let mut threads = BTreeMap::new();
+    for (before, after) in pairs {
+        let executed = after.executed - before.executed;
+        for (name, used) in after.threads.iter().filter(|_| executed > 0.0) {
+            let earlier = before.threads.get(name).copied().unwrap_or_default();
+            let micros = used.saturating_sub(earlier).as_secs_f64() * 1e6;
+            *threads.entry(name.clone()).or_default() += micros / executed;
+        }
+    }
+    threads
 }
 
 fn late_memory(samples: &[Memory]) -> Option<(f64, f64)> {
