@@ -23,7 +23,7 @@ use crate::metrics::{Metrics, Path};
 const LIGHT: usize = 4;
 
 /// What each request that waits here allows a new one to wait for company. It cannot be proposed before those that are proposed
-/// already are decided, which takes longer than that; and a signature costs a quarter in a batch of 64.
+/// already are decided, which takes longer than that; and in a batch of 16 a signature costs less than half.
 const PATIENCE_EACH: Duration = Duration::from_micros(25);
 const MOST_PATIENCE: Duration = Duration::from_millis(20);
 

@@ -293,6 +293,7 @@ fn tell(network: &Carried, processor: &Processor, cores: usize) {
         println!("{sentence}");
     }
     if let Some(busiest) = network.busiest() {
+        println!("Where that goes, by the threads of all replicas together:");
         println!("{}", profile_table(&network.alone, busiest));
     }
 }

@@ -30,8 +30,8 @@ const OTHERS: &str = "others";
 pub(super) const HEADER: [&str; 5] = [
     "thread of a replica",
     "what it does",
-    "one transfer at a time, µs",
-    "busiest closed loop, µs",
+    "one transfer at a time, µs/tx",
+    "busiest closed loop, µs/tx",
     "share there",
 ];
 

@@ -192,7 +192,7 @@ impl Bed {
                 living.ok_or_else(|| Error::NodeEnded {
                     node,
                     what: "ended under load; the end of its log:".to_owned(),
-                    log: crate::process::log_tail(self.network.layout(), node, 12),
+                    log: crate::process::log_tail(self.network.layout(), node, 40),
                 })
             })
             .collect()
