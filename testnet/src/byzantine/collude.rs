@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tagma_crypto::Digest;
 use tagma_pbft::message::Phase;
 use tagma_pbft::{Message, ReplicaId, SeqNum, View};
-use tagma_sim::byzantine::{About, Behaviour, Forge, Kind, SAFE};
+use tagma_sim::byzantine::{About, Behaviour, Equivocation, Forge, SAFE};
 
 pub(super) const ABOUT: About = About {
     name: "collude",
@@ -25,7 +25,7 @@ type Prepared = (View, SeqNum, ReplicaId, Digest);
 
 #[derive(Debug)]
 pub(super) struct Collude {
-    equivocation: Box<dyn Behaviour>,
+    equivocation: Equivocation,
     /// Whom it agreed with already.
     agreed: BTreeSet<Prepared>,
     /// Whom it agrees with next.
@@ -35,7 +35,7 @@ pub(super) struct Collude {
 impl Default for Collude {
     fn default() -> Self {
         Self {
-            equivocation: Kind::Equivocation.make(),
+            equivocation: Equivocation::careful(),
             agreed: BTreeSet::new(),
             next: Vec::new(),
         }

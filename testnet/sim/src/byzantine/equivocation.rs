@@ -33,10 +33,34 @@ struct Told {
     crossed_at: Option<Duration>,
 }
 
-#[derive(Debug, Default)]
-pub(super) struct Equivocation {
+/// The behaviour, for others to build on.
+#[derive(Debug)]
+pub struct Equivocation {
+    /// How often of a thousand times whoever hears of the second batch also hears of the first.
+    slips: u64,
     /// What it told of each (v, n) it proposed.
     told: BTreeMap<(View, SeqNum), Told>,
+}
+
+impl Default for Equivocation {
+    /// One that at times shows somebody both batches at once.
+    fn default() -> Self {
+        Self {
+            slips: 100,
+            told: BTreeMap::new(),
+        }
+    }
+}
+
+impl Equivocation {
+    /// One that never shows anybody both batches at once: who does is found out before anything comes of it.
+    #[must_use]
+    pub fn careful() -> Self {
+        Self {
+            slips: 0,
+            ..Self::default()
+        }
+    }
 }
 
 /// Who hears of the second batch.
@@ -68,7 +92,7 @@ impl Behaviour for Equivocation {
                 return unchanged(message);
             }
             let mut messages = vec![Arc::clone(&told.second)];
-            if forge.rng.permille(100) {
+            if forge.rng.permille(self.slips) {
                 messages.push(Arc::clone(message));
             }
             if self.told.len() > MAX_KEPT {

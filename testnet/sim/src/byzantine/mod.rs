@@ -30,6 +30,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use about::{About, SAFE};
+pub use equivocation::Equivocation;
 use tagma_crypto::{Digest, PublicKey, SecretKey};
 use tagma_pbft::message::{HighestSigned, NewView, Phase, Vote};
 use tagma_pbft::{Batch, Body, KeyRing, Message, Parameters, ReplicaId, SeqNum, View};
@@ -210,7 +211,7 @@ kinds! {
     /// Sends nothing.
     Silent => silent::Silent,
     /// As a primary tells one half of the others one batch, the other half another.
-    Equivocation => equivocation::Equivocation::default(),
+    Equivocation => Equivocation::default(),
     /// Sends proposals and votes to some only.
     Selective => selective::Selective::default(),
     /// Votes for neighbouring views and sequence numbers, for invented digests, and repeats old votes.
