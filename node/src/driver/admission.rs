@@ -27,11 +27,15 @@ const LIGHT: usize = 4;
 const PATIENCE_EACH: Duration = Duration::from_micros(25);
 const MOST_PATIENCE: Duration = Duration::from_millis(20);
 
+/// From so many good requests on a connection may have more of them unread.
+const EARNS: usize = 64;
+
 /// What became of an event, in the order of events.
 #[allow(clippy::large_enum_variant, reason = "a short list that lives for one turn")]
 enum Taken {
     Input(CoreInput, Option<FramePermit>),
     Submit(ConnectionId, Digest, FramePermit),
+    Gone(ConnectionId),
 }
 
 /// What stands between the client socket and the loop.
@@ -45,8 +49,24 @@ pub(super) struct Admission {
     pub(super) shared: Arc<Shared>,
     /// Requests with bad signatures a connection may send.
     pub(super) max_strikes: u32,
-    /// How many it has sent; goes with the connection.
-    pub(super) strikes: Mutex<BTreeMap<ConnectionId, u32>>,
+    /// What it has sent; goes with the connection.
+    pub(super) conduct: Mutex<BTreeMap<ConnectionId, Conduct>>,
+}
+
+/// What the requests of a connection were like.
+#[derive(Default)]
+pub(super) struct Conduct {
+    good: usize,
+    bad: u32,
+}
+
+impl Conduct {
+    /// Another one was good. The number of requests that may wait unread, each time it grows: as many as were good, for what is unread
+    /// may turn out to be bad and is verified all the same. None once one was bad.
+    fn earn(&mut self) -> Option<usize> {
+        self.good = self.good.saturating_add(1);
+        (self.bad == 0 && self.good >= EARNS && self.good.is_power_of_two()).then_some(self.good)
+    }
 }
 
 impl Source for ClientEvents {
@@ -89,9 +109,7 @@ impl Gate for Admission {
                 }
                 ClientEvent::Disconnected { connection, reason } => {
                     tracing::debug!(client = %connection, reason, "client disconnected");
-                    self.strikes().remove(&connection);
-                    self.clients.gone(connection);
-                    taken.push(Taken::Input(CoreInput::ClientGone(client_id(connection)), None));
+                    taken.push(Taken::Gone(connection));
                 }
                 ClientEvent::Frame {
                     connection,
@@ -110,6 +128,13 @@ impl Gate for Admission {
                 Some(verdict) => self.judge(connection, digest, permit, verdict),
                 None => true,
             },
+            // After its requests are judged: nothing is remembered of it then.
+            Taken::Gone(connection) => {
+                self.conduct().remove(&connection);
+                self.clients.gone(connection);
+                let gone = CoreInput::ClientGone(client_id(connection));
+                self.inbox.send(Wake::Input(gone, None)).is_ok()
+            }
         })
     }
 }
@@ -120,8 +145,8 @@ impl Admission {
         usize::try_from(self.shared.published().pending).unwrap_or(usize::MAX)
     }
 
-    fn strikes(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, u32>> {
-        self.strikes.lock().unwrap_or_else(PoisonError::into_inner)
+    fn conduct(&self) -> MutexGuard<'_, BTreeMap<ConnectionId, Conduct>> {
+        self.conduct.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn take_frame(
@@ -173,6 +198,9 @@ impl Admission {
     ) -> bool {
         match verdict {
             Ok(request) => {
+                if let Some(requests) = self.conduct().entry(connection).or_default().earn() {
+                    self.clients.widen(connection, requests);
+                }
                 let client = client_id(connection);
                 let input = CoreInput::Submit { client, request };
                 self.inbox.send(Wake::Input(input, Some(permit))).is_ok()
@@ -184,10 +212,10 @@ impl Admission {
                     reason: Refusal::Invalid(rejection),
                 };
                 self.clients.respond(connection, refused);
-                let mut strikes = self.strikes();
-                let strikes = strikes.entry(connection).or_default();
-                *strikes += 1;
-                if *strikes >= self.max_strikes {
+                let mut conduct = self.conduct();
+                let conduct = conduct.entry(connection).or_default();
+                conduct.bad = conduct.bad.saturating_add(1);
+                if conduct.bad >= self.max_strikes {
                     self.clients
                         .close(connection, "too many requests that are not valid");
                 }
@@ -200,4 +228,18 @@ impl Admission {
 /// A connection's number in the core.
 pub(super) fn client_id(connection: ConnectionId) -> ClientId {
     ClientId(connection.number())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_earned_by_as_many_good_requests_and_by_no_bad_one() {
+        let mut conduct = Conduct::default();
+        let earned: Vec<usize> = (0..1100).filter_map(|_| conduct.earn()).collect();
+        assert_eq!(earned, [64, 128, 256, 512, 1024]);
+        let mut conduct = Conduct { good: 70, bad: 1 };
+        assert_eq!((0..1100).find_map(|_| conduct.earn()), None);
+    }
 }

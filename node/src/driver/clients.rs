@@ -90,6 +90,11 @@ impl Clients {
         self.throttle.forget(client);
     }
 
+    /// So many requests of a client may wait to be looked at.
+    pub(super) fn widen(&self, client: ConnectionId, requests: usize) {
+        self.listener.widen(client, requests);
+    }
+
     /// Ends the connection of a client that does what no correct client does.
     pub(super) fn close(&self, client: ConnectionId, reason: &str) {
         self.listener.close_client(client, reason);

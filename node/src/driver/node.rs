@@ -180,7 +180,7 @@ impl Node {
             metrics: metrics.clone(),
             shared: Arc::clone(&shared),
             max_strikes: config.clients.max_bad_signatures,
-            strikes: Mutex::new(BTreeMap::new()),
+            conduct: Mutex::new(BTreeMap::new()),
         };
         let (verification, admission) = (Arc::new(verification), Arc::new(admission));
         let (verifying, verify) = gate::beside(Arc::clone(&verification));

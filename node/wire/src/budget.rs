@@ -27,6 +27,11 @@ impl Budget {
         }
     }
 
+    /// Room for `more` frames besides.
+    pub(crate) fn widen(&self, more: usize) {
+        self.frames.add_permits(more);
+    }
+
     /// Waits for room for a frame of `len` bytes, which must not be over the whole budget.
     pub(crate) async fn acquire(&self, len: usize) -> FramePermit {
         let units = u32::try_from(len).unwrap_or(u32::MAX);

@@ -194,6 +194,8 @@ pub struct ClientListenerConfig {
     pub listen: SocketAddr,
     /// Bounds of one connection: `max_frame` is the longest request; the queue holds replies.
     pub frames: LaneLimits,
+    /// Most requests of one client that the owner of the listener has not finished with, once it has widened what `frames` allows.
+    pub earned_frames: usize,
     /// Longest reply, in bytes. A longer one is not sent.
     pub max_reply: usize,
     /// QUIC windows.
@@ -216,6 +218,7 @@ impl ClientListenerConfig {
                 inbound_frames: 64,
                 inbound_bytes: 256 << 10,
             },
+            earned_frames: 512,
             max_reply: 4 << 20,
             transport: TransportLimits {
                 stream_receive_window: 256 << 10,
@@ -241,6 +244,11 @@ impl ClientListenerConfig {
         self.frames.check("client frames")?;
         self.transport.check()?;
         self.accept.check()?;
+        if self.earned_frames < self.frames.inbound_frames {
+            return Err(BindError::Config(
+                "earned_frames must be at least inbound_frames".into(),
+            ));
+        }
         if self.max_reply == 0 || self.max_reply > self.frames.queue_bytes {
             return Err(BindError::Config("max_reply must be 1 to queue_bytes".into()));
         }

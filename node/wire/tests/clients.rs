@@ -9,6 +9,7 @@
 
 mod support;
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,8 @@ use support::raw::{self, RawDialer, Shown};
 use support::{PATIENCE, chain, free_socket, identity, secret, soon, until};
 use tagma_wire::{
     BindError, ClientConfig, ClientConnection, ClientEndpoint, ClientEvent, ClientEvents, ClientListener,
-    ClientListenerConfig, ConnectError, ConnectionId, Fault, Refusal, SendError, WireCounters, WireSnapshot,
+    ClientListenerConfig, ConnectError, ConnectionId, Fault, FramePermit, Refusal, SendError, WireCounters,
+    WireSnapshot,
 };
 
 struct Replica {
@@ -431,6 +433,51 @@ async fn a_graceful_close_delivers_the_replies() {
     );
 }
 
+/// What nobody has finished with is bounded for each client, and only the replica makes that bound wider, up to its limit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_has_more_requests_unread_only_where_it_earned_that() {
+    let mut replica = Replica::start(0, |config| {
+        config.frames.inbound_frames = 2;
+        config.earned_frames = 5;
+    });
+    let endpoint = endpoint();
+    let mut clients = vec![
+        connect(&endpoint, &replica).await,
+        connect(&endpoint, &replica).await,
+    ];
+    for client in &mut clients {
+        for _ in 0..10 {
+            client.send(Bytes::from_static(b"request")).unwrap();
+        }
+    }
+    let mut held: BTreeMap<ConnectionId, Vec<FramePermit>> = BTreeMap::new();
+    async fn unread(replica: &mut Replica, held: &mut BTreeMap<ConnectionId, Vec<FramePermit>>, all: usize) {
+        while held.values().map(Vec::len).sum::<usize>() < all {
+            let event = soon("a request", replica.events.recv()).await.unwrap();
+            if let ClientEvent::Frame {
+                connection, permit, ..
+            } = event
+            {
+                held.entry(connection).or_default().push(permit);
+            }
+        }
+        // Long enough for a request that should not come.
+        let more = tokio::time::timeout(Duration::from_millis(200), replica.events.recv());
+        assert!(more.await.is_err(), "more than {all} are unread");
+    }
+    unread(&mut replica, &mut held, 4).await;
+    let earner = *held.keys().next().unwrap();
+    replica.listener.widen(earner, 4);
+    unread(&mut replica, &mut held, 6).await;
+    replica.listener.widen(earner, 3);
+    replica.listener.widen(earner, 100);
+    unread(&mut replica, &mut held, 7).await;
+    assert_eq!(held[&earner].len(), 5);
+    held.get_mut(&earner).unwrap().clear();
+    unread(&mut replica, &mut held, 7).await;
+    assert_eq!(held[&earner].len(), 5);
+}
+
 /// Said, acknowledged and gone: what a client sent before it closed is not lost because its reader was behind.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn requests_that_arrived_before_the_close_are_still_read() {
@@ -450,6 +497,15 @@ async fn requests_that_arrived_before_the_close_are_still_read() {
         assert_eq!(replica.request().await.1, format!("request {number}"));
     }
     assert!(replica.disconnect().await.contains("gone"));
+}
+
+#[tokio::test]
+async fn less_room_by_merit_than_without_is_refused() {
+    let (_socket, address) = free_socket();
+    let mut config = ClientListenerConfig::new(address);
+    config.earned_frames = config.frames.inbound_frames - 1;
+    let bound = ClientListener::bind(config, &identity(0, "main"), Arc::new(WireCounters::new([])));
+    assert!(matches!(bound.err(), Some(BindError::Config(why)) if why.contains("earned_frames")));
 }
 
 #[tokio::test]

@@ -108,6 +108,9 @@ impl ClientEvents {
 /// One connected client.
 struct Client {
     queue: SendQueue,
+    budget: Budget,
+    /// The frames of the budget.
+    allowed: Mutex<usize>,
     connection: Connection,
     rejected: Mutex<Option<CloseCause>>,
 }
@@ -206,10 +209,7 @@ impl ClientListener {
         let endpoint =
             transport::endpoint(socket, Some(server), Some((&identity.network_secret, "clients")))?;
         // Room for every place's whole budget, its connect and its disconnect: no client can fill it for another.
-        let capacity = config
-            .accept
-            .max_total
-            .saturating_mul(config.frames.inbound_frames + 2);
+        let capacity = config.accept.max_total.saturating_mul(config.earned_frames + 2);
         let (events, receiver) = mpsc::channel(capacity.min(tokio::sync::Semaphore::MAX_PERMITS));
         let shared = Arc::new(Shared {
             chain: identity.chain,
@@ -251,6 +251,17 @@ impl ClientListener {
             None => Err(SendError::Disconnected),
         };
         pushed.inspect_err(|error| self.shared.counters.clients.traffic.dropped(*error))
+    }
+
+    /// From now on up to `frames` requests of this connection may wait to be dealt with, and never more than the listener's
+    /// `earned_frames`. What a connection may have is not taken back: tell of those alone that have shown to be worth it.
+    pub fn widen(&self, connection: ConnectionId, frames: usize) {
+        if let Some(client) = self.shared.client(connection) {
+            let mut allowed = client.allowed.lock().unwrap_or_else(PoisonError::into_inner);
+            let frames = frames.min(self.shared.config.earned_frames);
+            client.budget.widen(frames.saturating_sub(*allowed));
+            *allowed = frames.max(*allowed);
+        }
     }
 
     /// Closes a connection whose input is not acceptable. `reason` is told to the client and logged.
@@ -324,6 +335,8 @@ async fn serve(shared: Arc<Shared>, incoming: Incoming, place: Place) {
             config.frames.queue_frames,
             config.frames.queue_bytes,
         ),
+        budget: Budget::new(config.frames.inbound_frames, config.frames.inbound_bytes),
+        allowed: Mutex::new(config.frames.inbound_frames),
         connection: connection.clone(),
         rejected: Mutex::default(),
     });
@@ -339,7 +352,7 @@ async fn serve(shared: Arc<Shared>, incoming: Incoming, place: Place) {
         None,
     );
 
-    let reading = read(&shared, id, &connection, reader);
+    let reading = read(&shared, id, &client, reader);
     tokio::pin!(reading);
     let (mut cause, mut fault) = tokio::select! {
         ended = &mut reading => ended,
@@ -395,10 +408,10 @@ async fn hear_hello(shared: &Shared, connection: &Connection) -> Option<Greeted>
 async fn read(
     shared: &Shared,
     id: ConnectionId,
-    connection: &Connection,
+    client: &Client,
     mut reader: FrameReader,
 ) -> (CloseCause, Option<Fault>) {
-    match read_frames(shared, id, connection, &mut reader).await {
+    match read_frames(shared, id, client, &mut reader).await {
         Ok(ended) => ended,
         Err(error) => (error.cause(), error.fault()),
     }
@@ -407,7 +420,7 @@ async fn read(
 async fn read_frames(
     shared: &Shared,
     id: ConnectionId,
-    connection: &Connection,
+    client: &Client,
     reader: &mut FrameReader,
 ) -> Result<(CloseCause, Option<Fault>), FrameError> {
     let config = &shared.config;
@@ -415,7 +428,6 @@ async fn read_frames(
         base: config.accept.frame_timeout,
         min_rate: config.accept.min_rate,
     };
-    let budget = Budget::new(config.frames.inbound_frames, config.frames.inbound_bytes);
     let idle = || {
         (
             CloseCause::new(CloseCode::Idle, "no request for too long"),
@@ -427,7 +439,7 @@ async fn read_frames(
             Ok(ready) => {
                 if !ready? {
                     // The client has said all; it may still wait for replies.
-                    return match timeout(config.idle_timeout, connection.closed()).await {
+                    return match timeout(config.idle_timeout, client.connection.closed()).await {
                         Ok(error) => Ok((CloseCause::new(CloseCode::StreamEnded, describe(&error)), None)),
                         Err(_) => Ok(idle()),
                     };
@@ -437,7 +449,7 @@ async fn read_frames(
         }
         let len = reader.length(config.frames.max_frame, deadline).await?;
         // Before the payload is read: a client without budget is held back by QUIC's flow control.
-        let permit = budget.acquire(len).await;
+        let permit = client.budget.acquire(len).await;
         let payload = reader.payload(len, deadline).await?;
         shared.counters.clients.traffic.received(payload.len());
         if !shared.emit(
