@@ -8,6 +8,7 @@
 mod attack;
 mod client_flood;
 
+use std::ops::Range;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -19,7 +20,7 @@ use crate::byzantine::When;
 use crate::cli::block_on;
 use crate::error::Error;
 use crate::interrupt::Interrupts;
-use crate::load::{Load, Pace};
+use crate::load::{Acknowledged, Load, Pace};
 use crate::network::{GRACE, Network, READY};
 use crate::observe::Observer;
 use crate::plan::check_size;
@@ -61,6 +62,11 @@ pub struct Ratio {
     pub after: Vec<f64>,
     /// The median over the rounds of `after` ÷ `before`.
     pub ratio: f64,
+    /// How long 99 of 100 transfers took at most that were acknowledged while `before` was measured, milliseconds, of all rounds
+    /// together.
+    pub p99_before: f64,
+    /// The same while `after` was measured.
+    pub p99_after: f64,
     /// Views entered, from the beginning of the attack to the end of the measurement.
     pub views: u64,
 }
@@ -115,7 +121,8 @@ pub fn run(nodes: u16, attacks: &[String], seconds: u64, rounds: u32, out: &Path
     println!("{}", table(&runs));
     println!(
         "ratio: transfers per second under the attack, once the view was steady, ÷ before it, on the same processes. A silent \
-         replica leaves its share of the cores to the others; one that floods takes some of theirs."
+         replica leaves its share of the cores to the others; one that floods takes some of theirs. \
+         p99: of those transfers that were acknowledged in that time, by the clients that keep the rules."
     );
     let results = Results {
         schema: "bench-faults/v1",
@@ -142,6 +149,8 @@ fn table(runs: &[Ratio]) -> Table {
         "meanwhile /s",
         "after /s",
         "ratio",
+        "p99 ms before",
+        "after",
         "views",
     ]);
     for run in runs {
@@ -160,6 +169,8 @@ fn table(runs: &[Ratio]) -> Table {
             optional(run.meanwhile),
             format!("{:.0}", median(&run.after)),
             format!("{:.2}", run.ratio),
+            format!("{:.0}", run.p99_before),
+            format!("{:.0}", run.p99_after),
             run.views.to_string(),
         ]);
     }
@@ -196,11 +207,14 @@ async fn measure(mut network: Network, attack: &Attack, pace: Pace, span: Span) 
         meanwhile: None,
         after: Vec::new(),
         ratio: 0.0,
+        p99_before: 0.0,
+        p99_after: 0.0,
         views: 0,
     };
-    let mut ratios = Vec::new();
+    let (mut ratios, mut calm, mut attacked) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..span.rounds {
         rate(&load, WARM_UP).await?;
+        calm.push(Instant::now()..Instant::now() + span.window);
         let before = rate(&load, span.window).await?;
         if before == 0.0 {
             return Err(Error::NothingMeasured(format!(
@@ -217,6 +231,7 @@ async fn measure(mut network: Network, attack: &Attack, pace: Pace, span: Span) 
             .transpose()?;
         let patience = if attack.is_by_primaries() { NOTICE } else { STEADY };
         let replaced = steady(&network, &observer, &honest, first, patience, &load).await;
+        attacked.push(Instant::now()..Instant::now() + span.window);
         let after = rate(&load, span.window).await?;
         ratio.views += view(&network, &observer, &honest).await.saturating_sub(first);
         if let Some((at, acknowledged)) = replaced {
@@ -233,7 +248,9 @@ async fn measure(mut network: Network, attack: &Attack, pace: Pace, span: Span) 
         ratios.push(after / before);
     }
     ratio.ratio = median(&ratios);
-    load.finish().await?;
+    let acknowledged = load.finish().await?;
+    ratio.p99_before = p99(&acknowledged, &calm);
+    ratio.p99_after = p99(&acknowledged, &attacked);
     network.kill_together(&traitors)?;
     network.stop(&honest, GRACE)?;
     Ok(ratio)
@@ -244,6 +261,18 @@ fn median(values: &[f64]) -> f64 {
     let mut values = values.to_vec();
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or_default()
+}
+
+/// How long 99 of 100 took at most of those acknowledged in one of these times, milliseconds. Zero of none.
+fn p99(acknowledged: &[Acknowledged], times: &[Range<Instant>]) -> f64 {
+    let within = acknowledged
+        .iter()
+        .filter(|one| times.iter().any(|time| time.contains(&one.at)));
+    let mut took: Vec<Duration> = within.map(|one| one.paid.took).collect();
+    took.sort_unstable();
+    let longest = took.len().saturating_sub(1);
+    let place = (took.len() * 99).div_ceil(100).saturating_sub(1).min(longest);
+    took.get(place).map_or(0.0, |took| took.as_secs_f64() * 1000.0)
 }
 
 /// Acknowledgements per second during `window`.
@@ -297,5 +326,37 @@ async fn steady(
         if since.elapsed() >= enough || began.elapsed() >= UNREST {
             return changed;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tagma_crypto::Digest;
+    use tagma_ledger::Outcome;
+
+    use super::*;
+    use crate::payments::Paid;
+
+    #[test]
+    fn of_a_hundred_within_the_time_the_second_slowest_counts() {
+        let start = Instant::now();
+        let second = |second: u64| start + Duration::from_secs(second);
+        let acknowledged: Vec<Acknowledged> = (0..300)
+            .map(|number| Acknowledged {
+                paid: Paid {
+                    request: Digest::ZERO,
+                    outcome: Outcome::Transferred,
+                    height: 1,
+                    replicas: vec![0, 1],
+                    liars: Vec::new(),
+                    took: Duration::from_millis(number),
+                },
+                at: second(number),
+            })
+            .collect();
+        let p99 = |from, to| p99(&acknowledged, &[second(from)..second(to)]).round();
+        assert_eq!(p99(100, 200).to_string(), "198");
+        assert_eq!(p99(7, 8).to_string(), "7");
+        assert_eq!(p99(400, 500).to_string(), "0");
     }
 }
