@@ -8,6 +8,7 @@ pub mod load;
 pub mod messages;
 pub mod new_view;
 pub mod report;
+mod sizes;
 pub mod usage;
 pub mod versus;
 

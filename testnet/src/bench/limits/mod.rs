@@ -17,6 +17,7 @@ use tagma_ledger::Parameters;
 
 use super::configuration::Configuration;
 use super::load::{self, Bench, Measured, Span};
+use super::sizes::Sizes;
 use super::{Drawn, write_results};
 use crate::cli::{block_on, duration};
 use crate::error::Error;
@@ -252,6 +253,7 @@ fn sentences(network: &Carried, processor: &Processor, cores: usize) -> Vec<Stri
     if let Some(run) = network.busiest() {
         told.push(microseconds(run, network.nodes, processor));
         told.push(memory_and_disk(run));
+        told.push(what_is_written(Sizes::measured()));
     }
     told.push(format!(
         "View changes without a fault in any of these loads: {}.",
@@ -280,6 +282,24 @@ fn memory_and_disk(run: &Measured) -> String {
         most >> 20,
         run.disk_growth,
         run.disk_written
+    )
+}
+
+/// Where the bytes on disk come from.
+fn what_is_written(sizes: Sizes) -> String {
+    let Sizes {
+        request,
+        receipt,
+        index,
+    } = sizes;
+    format!(
+        "Of them, per transfer, the write-ahead log gets {request} bytes of the proposed batch, {} of the block with its receipt and \
+         {index} of the index of transfers: {} in all. Files keep {} of these, and are written again when they are merged: the \
+         protocol's copy of a batch is deleted once a later checkpoint is stable. Votes and certificates, headers and the accounts of a checkpoint come \
+         once for a batch or for many; and a sync writes whole pages, so that small batches write more for each transfer.",
+        request + receipt,
+        2 * request + receipt + index,
+        request + receipt + index,
     )
 }
 

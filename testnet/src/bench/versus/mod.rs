@@ -27,6 +27,7 @@ use tagma_ledger::Parameters;
 
 use super::configuration::Configuration;
 use super::load::{Arrival, Bench, Pace, Span};
+use super::sizes::Sizes;
 use super::{Drawn, write_results};
 use crate::cli::{block_on, duration};
 use crate::error::Error;
@@ -35,7 +36,7 @@ use crate::plan::check_size;
 use crate::process::Programs;
 
 pub use results::{Ratios, Results, Round, Sample, Summary, SystemResult, Tried};
-pub use systems::{Name, value_bytes};
+pub use systems::Name;
 use systems::{Running, Setting};
 
 /// Servers of a system that tolerates one crash.
@@ -150,7 +151,7 @@ pub fn run(args: &VersusArgs) -> Result<(), Error> {
             lookahead: Parameters::default().lookahead,
             seed: args.drawn.seed,
         },
-        value_bytes: value_bytes(),
+        value_bytes: Sizes::measured().request,
     };
     println!("versus · {configuration}");
     println!(

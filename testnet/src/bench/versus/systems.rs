@@ -5,9 +5,6 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use clap::ValueEnum;
 use serde::Serialize;
-use tagma_crypto::encode::encode;
-use tagma_crypto::{Digest, SecretKey};
-use tagma_ledger::{Operation, Transaction};
 
 use super::Spread;
 use super::etcd::{self, Etcd, EtcdClient};
@@ -50,23 +47,6 @@ pub(super) struct Setting {
     pub bench: Bench,
     /// Of the values that the others store.
     pub value_bytes: usize,
-}
-
-/// The length of a signed transfer, as a client sends it.
-#[must_use]
-pub fn value_bytes() -> usize {
-    let key = SecretKey::from_seed([1; 32]);
-    let transaction = Transaction {
-        chain: Digest::ZERO,
-        account: key.public(),
-        nonce: 0,
-        operation: Operation::Transfer {
-            to: key.public(),
-            amount: 1,
-        },
-        expiry_height: 1,
-    };
-    encode(&transaction.sign(&key).to_request()).len()
 }
 
 impl Name {
