@@ -116,7 +116,8 @@ h1{font-size:1.7rem;margin-bottom:.3rem}h2{margin-top:2.4rem;border-bottom:1px s
 .see{margin:.1rem 0 .4rem;color:#444}.about{font-size:1.05rem}.scroll{overflow-x:auto}\
 table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums;margin:.6rem 0}\
 th,td{padding:.2rem .6rem;border-bottom:1px solid #ddd;text-align:right;white-space:nowrap}\
-th:first-child,td:first-child{text-align:left}svg{width:100%;height:auto}ul{color:#444;font-size:.9rem;padding-left:1.2rem}";
+th:first-child,td:first-child,th.words,td.words{text-align:left}\
+th,td.words{white-space:normal}th.words{min-width:12rem}svg{width:100%;height:auto}ul{color:#444;font-size:.9rem;padding-left:1.2rem}";
 
 impl Report {
     /// A report without sections. `about` says in a sentence or two what was measured; the lines of the configuration, on what.
@@ -186,11 +187,27 @@ impl Report {
     }
 }
 
+/// From so many characters on a cell holds a sentence, not a number or a name.
+const SENTENCE: usize = 32;
+
 fn table(grid: &Grid) -> String {
+    // Sentences are broken into lines, or they push the numbers out of sight.
+    let is_sentence = |cell: &String| cell.chars().count() >= SENTENCE;
+    let has_sentences = |column: usize| {
+        let mut cells = grid.rows.iter().filter_map(|cells| cells.get(column));
+        cells.any(is_sentence)
+    };
     let row = |cells: &Vec<String>, tag: &str| {
-        let cells: String = cells
-            .iter()
-            .map(|cell| format!("<{tag}>{}</{tag}>", escape(cell)))
+        let cells: String = (0..)
+            .zip(cells)
+            .map(|(column, cell)| {
+                let class = if has_sentences(column) {
+                    " class=\"words\""
+                } else {
+                    ""
+                };
+                format!("<{tag}{class}>{}</{tag}>", escape(cell))
+            })
             .collect();
         format!("<tr>{cells}</tr>")
     };
@@ -252,6 +269,20 @@ mod tests {
         report.write(directory.path(), "report").unwrap();
         assert!(directory.path().join("report.html").exists());
         assert!(directory.path().join("report-plot-1.svg").exists());
+    }
+
+    #[test]
+    fn columns_of_sentences_are_broken_into_lines_and_others_are_not() {
+        let mut grid = Grid::new(["thread", "what it does", "µs"]);
+        grid.row(["loop", "the protocol, the sockets, small messages", "5"]);
+        grid.row(["sync", "the disk", "7"]);
+        let html = table(&grid);
+        assert!(html.contains("<td class=\"words\">the disk</td>"), "{html}");
+        assert!(
+            html.contains("<th class=\"words\">what it does</th><th>µs</th>"),
+            "{html}"
+        );
+        assert!(html.contains("<td>sync</td>"), "{html}");
     }
 
     #[test]
