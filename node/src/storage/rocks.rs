@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
-    IteratorMode, Options, ReadOptions, WriteBatch as RocksBatch, WriteOptions,
+    IteratorMode, Options, ReadOptions, WriteBatch as RocksBatch,
 };
 use tagma_ledger::store::{Durability, Pairs, Store, StoreError, Table, Write, WriteBatch};
 
@@ -200,16 +200,16 @@ impl Store for RocksStore {
                 cause: "an earlier write failed, and what is on disk is unknown since".to_owned(),
             });
         }
-        let outcome = if batch.is_empty() {
-            match durability {
-                Durability::Synced => self.db.flush_wal(true),
-                Durability::Buffered => Ok(()),
-            }
+        let written = if batch.is_empty() {
+            Ok(())
         } else {
-            let mut options = WriteOptions::default();
-            options.set_sync(durability == Durability::Synced);
-            self.db.write_opt(self.to_rocks(&batch)?, &options)
+            self.db.write(self.to_rocks(&batch)?)
         };
+        // Not by the write itself, which would hold up those of other threads until the disk is done.
+        let outcome = written.and_then(|()| match durability {
+            Durability::Synced => self.db.flush_wal(true),
+            Durability::Buffered => Ok(()),
+        });
         outcome.map_err(|error| {
             self.failed.store(true, Ordering::Release);
             failed("writing")(error)
