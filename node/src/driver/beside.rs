@@ -13,6 +13,7 @@ use tagma_pbft::io::Check;
 use super::clients::Clients;
 use super::mesh::Mesh;
 use super::shared::Shared;
+use super::sync::Disk;
 use super::transcript::Transcript;
 use super::verification::run_checks;
 use super::{Inbox, evidence, execution, reader, sync};
@@ -40,6 +41,7 @@ pub(super) struct BesideParts {
 
 /// The threads that work for the loop, and the ways to them.
 pub(super) struct Beside {
+    pub(super) disk: Arc<Disk<Arc<RocksStore>>>,
     pub(super) sync: Sender<sync::Group>,
     pub(super) executor: Sender<execution::Job>,
     pub(super) checker: Sender<Check>,
@@ -80,16 +82,19 @@ impl Beside {
                 transcript
             }
         };
+        let disk = Disk::new(store, metrics.clone(), {
+            let interposer = mesh.interposer.clone();
+            move || {
+                if let Some(interposer) = &interposer {
+                    interposer.syncing();
+                }
+            }
+        });
+        let disk = Arc::new(disk);
         let mut threads = vec![
             thread("sync", {
-                let (inbox, metrics) = (inbox.clone(), metrics.clone());
-                let interposer = mesh.interposer.clone();
-                let syncing = move || {
-                    if let Some(interposer) = &interposer {
-                        interposer.syncing();
-                    }
-                };
-                move || sync::run(&*store, &groups, &inbox, &metrics, syncing)
+                let (disk, inbox) = (Arc::clone(&disk), inbox.clone());
+                move || sync::run(&disk, &groups, &inbox)
             })?,
             thread("executor", {
                 let (inbox, mesh) = (inbox.clone(), mesh.clone());
@@ -112,6 +117,7 @@ impl Beside {
         ];
         threads.extend(recorder);
         Ok(Self {
+            disk,
             sync,
             executor: executions,
             checker,

@@ -11,7 +11,8 @@
 //! ```
 //!
 //! One thread reads and writes the sockets and runs the loop, because waking another one for every vote would cost more than
-//! the vote. What takes longer than that is done by threads beside: syncs, execution, large batches of signatures
+//! the vote; for the same reason it syncs by itself while nothing else is to be done and the disk is quick. What takes longer than
+//! that is done by threads beside: syncs under load, execution, large batches of signatures
 //! (see [`gate`]), checks of view changes, answers from the store, HTTP.
 //!
 //! Nothing blocks the loop but its own input, and nothing but the loop changes the core. The channels between the threads

@@ -199,6 +199,7 @@ impl Node {
             clock,
             mesh,
             clients: answers,
+            disk: beside.disk,
             sync: beside.sync,
             executor: beside.executor,
             checker: beside.checker,

@@ -8,7 +8,7 @@ use tagma_crypto::Digest;
 use tagma_ledger::BlockHeader;
 use tagma_pbft::evidence::Evidence;
 use tagma_pbft::io::Check;
-use tagma_pbft::{Event, SeqNum, Ticket};
+use tagma_pbft::{Event, Outputs, SeqNum, Ticket};
 use tagma_wire::ConnectionId;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
@@ -18,15 +18,18 @@ use super::execution::Job as ExecutorJob;
 use super::mesh::Mesh;
 use super::phases::Phases;
 use super::reader::{Job as ReaderJob, Questions};
-use super::sync::Group;
+use super::sync::{Disk, Group};
 use super::transcript::Transcript;
 use super::views::SyncedViews;
 use super::{Clock, Published, Shared, Wake};
 use crate::core::{ClientId, Core, CoreInput, CoreOutputs, TransferEvent};
 use crate::metrics::{Metrics, Phase};
+use crate::storage::RocksStore;
 
 /// Most inputs of one turn: they share a sync, and what they ask for does not wait longer than this takes.
 const MAX_INPUTS: usize = 512;
+/// With so few requests waiting, other replicas are waited for, not the processor.
+const FEW: usize = 4;
 /// How long the loop sleeps when no timer runs.
 const IDLE: Duration = Duration::from_secs(1);
 
@@ -36,6 +39,7 @@ pub(super) struct Loop {
     pub(super) clock: Clock,
     pub(super) mesh: Mesh,
     pub(super) clients: Clients,
+    pub(super) disk: Arc<Disk<Arc<RocksStore>>>,
     pub(super) sync: Sender<Group>,
     pub(super) executor: Sender<ExecutorJob>,
     pub(super) checker: Sender<Check>,
@@ -59,6 +63,18 @@ impl Loop {
     /// Runs on what comes through `inbox` until told to stop; `out` is what the start asked for.
     pub(super) async fn run(mut self, mut inbox: UnboundedReceiver<Wake>, mut out: CoreOutputs) {
         loop {
+            let here = self.may_sync(&out, &inbox);
+            match self.persist(&mut out.pbft) {
+                Some(group) if here => {
+                    self.carry_out(&mut out);
+                    let ticket = self.disk.write([group]);
+                    self.step(CoreInput::Synced(ticket), &mut out);
+                    continue;
+                }
+                // The other threads end after this one, so none of their queues is gone.
+                Some(group) => drop(self.sync.send(group)),
+                None => {}
+            }
             self.carry_out(&mut out);
             self.publish();
             if !self.turn(&mut inbox, &mut out).await {
@@ -117,17 +133,30 @@ impl Loop {
         self.core.step(self.clock.now(), input, out);
     }
 
+    /// Whether this thread may as well sync by itself what is to be persisted: little is to be done, nothing leaves that the socket
+    /// would not see before the sync, and nothing that comes in would have to wait for it.
+    fn may_sync(&self, out: &CoreOutputs, inbox: &UnboundedReceiver<Wake>) -> bool {
+        self.issued == self.synced
+            && self.disk.is_quick()
+            && self.core.waiting() <= FEW
+            && out.pbft.send.is_empty()
+            && out.replies.is_empty()
+            && inbox.is_empty()
+    }
+
+    /// What is to be on disk before anything that depends on it leaves.
+    fn persist(&mut self, out: &mut Outputs) -> Option<Group> {
+        let records = std::mem::take(&mut out.persist);
+        if records.is_empty() {
+            return None;
+        }
+        self.issued = self.issued.max(out.ticket);
+        let ticket = out.ticket;
+        Some(Group { records, ticket })
+    }
+
     fn carry_out(&mut self, out: &mut CoreOutputs) {
         let pbft = &mut out.pbft;
-        // The other threads end after this one, so none of these queues is gone.
-        if !pbft.persist.is_empty() {
-            let records = std::mem::take(&mut pbft.persist);
-            self.issued = self.issued.max(pbft.ticket);
-            let _ = self.sync.send(Group {
-                records,
-                ticket: pbft.ticket,
-            });
-        }
         for send in pbft.send.drain(..) {
             assert!(
                 send.after <= self.synced,
@@ -137,6 +166,7 @@ impl Loop {
             self.transcript.said(&send.message);
             self.mesh.send(send.to, &send.message);
         }
+        // As above, none of these queues is gone.
         for execution in pbft.execute.drain(..) {
             let _ = self.executor.send(ExecutorJob::Execute(execution));
         }
