@@ -28,7 +28,7 @@ use tagma_wire::client_protocol::{ClientResponse, Refusal, Reply};
 pub use clients::ClientId;
 pub use executor::{BlockDone, Executor, ExecutorStart, LedgerView};
 pub use heard::hear_store;
-pub use rules::{LedgerRules, ValidRequest};
+pub use rules::{Admissible, LedgerRules, ValidRequest};
 pub(crate) use serve::MAX_ANSWER_BLOCKS;
 pub use serve::Serve;
 pub use tagma_evidence::{key_ring, protocol_parameters};

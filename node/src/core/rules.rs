@@ -45,6 +45,15 @@ impl ValidRequest {
     }
 }
 
+/// A request that passed every check, and what that cost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Admissible {
+    /// The request.
+    pub valid: ValidRequest,
+    /// Whether its signature was verified for this: false if it had been before.
+    pub fresh: bool,
+}
+
 /// Verified requests, the newest ones, by digest and signature: whoever is asked twice for the same one answers once.
 type Memory = Generations<(Digest, [u8; 64]), ()>;
 
@@ -97,7 +106,7 @@ impl LedgerRules {
     }
 
     /// Checks many requests with one batch of signatures. The verdicts are those of checking each alone.
-    pub fn check_all(&self, requests: Vec<Request>) -> Vec<Result<ValidRequest, Rejection>> {
+    pub fn check_all(&self, requests: Vec<Request>) -> Vec<Result<Admissible, Rejection>> {
         let mut claims: Vec<Claim> = Vec::with_capacity(requests.len());
         let drafts: Vec<Result<(ValidRequest, Option<usize>), Rejection>> = requests
             .into_iter()
@@ -114,19 +123,20 @@ impl LedgerRules {
             })
             .collect();
         let verdicts = self.known.verify_batch(&claims);
-        let checked: Vec<Result<ValidRequest, Rejection>> = drafts
+        let checked: Vec<Result<Admissible, Rejection>> = drafts
             .into_iter()
             .map(|draft| {
                 let (valid, claim) = draft?;
                 let good = claim.is_none_or(|claim| verdicts.get(claim).copied().unwrap_or(false));
                 if good {
-                    Ok(valid)
+                    let fresh = claim.is_some();
+                    Ok(Admissible { valid, fresh })
                 } else {
                     Err(signature_rejection(&valid.account))
                 }
             })
             .collect();
-        let good = checked.iter().flatten();
+        let good = checked.iter().flatten().map(|checked| &checked.valid);
         self.remember(good.map(|valid| (&*valid.request, &valid.digest)));
         checked
     }
@@ -144,5 +154,43 @@ impl RequestRules for LedgerRules {
 
     fn verified(&self, requests: &[(&Request, &Digest)]) {
         self.remember(requests.iter().copied());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+    use tagma_crypto::SecretKey;
+    use tagma_ledger::Operation;
+
+    use super::*;
+
+    #[test]
+    fn a_request_is_fresh_once() {
+        let (chain, key) = (Digest::ZERO, SecretKey::from_seed([7; 32]));
+        let rules = LedgerRules::new(chain, Parameters::default());
+        let request = |nonce| {
+            let operation = Operation::Transfer {
+                to: key.public(),
+                amount: 1,
+            };
+            let transaction = Transaction {
+                chain,
+                account: key.public(),
+                nonce,
+                operation,
+                expiry_height: 9,
+            };
+            transaction.sign(&key).to_request()
+        };
+        let fresh = |requests: Vec<Request>| -> Vec<bool> {
+            let checked = rules.check_all(requests).into_iter();
+            checked.map(|checked| checked.unwrap().fresh).collect()
+        };
+        assert_eq!(fresh(vec![request(1), request(2)]), [true, true]);
+        assert_eq!(
+            fresh(vec![request(2), request(3), request(1)]),
+            [false, true, false]
+        );
     }
 }

@@ -16,7 +16,7 @@ use super::gate::{Gate, Source};
 use super::reader::Job;
 use super::shared::Shared;
 use super::{Inbox, Wake};
-use crate::core::{ClientId, CoreInput, LedgerRules, ValidRequest};
+use crate::core::{Admissible, ClientId, CoreInput, LedgerRules};
 use crate::metrics::{Metrics, Path};
 
 /// So many events are dealt with at once, if no more requests than that wait here.
@@ -28,7 +28,7 @@ const PATIENCE_EACH: Duration = Duration::from_micros(25);
 const MOST_PATIENCE: Duration = Duration::from_millis(20);
 
 /// From so many good requests on a connection may have more of them unread.
-const EARNS: usize = 64;
+const EARNS: usize = 16;
 
 /// What became of an event, in the order of events.
 #[allow(clippy::large_enum_variant, reason = "a short list that lives for one turn")]
@@ -62,8 +62,12 @@ pub(super) struct Conduct {
 
 impl Conduct {
     /// Another one was good. The number of requests that may wait unread, each time it grows: as many as were good, for what is unread
-    /// may turn out to be bad and is verified all the same. None once one was bad.
-    fn earn(&mut self) -> Option<usize> {
+    /// may turn out to be bad and is verified all the same. None once one was bad, and none for one that is repeated: what is earned must have
+    /// cost the client a signature of its own, or one good request would pay for any number of bad ones.
+    fn earn(&mut self, fresh: bool) -> Option<usize> {
+        if !fresh {
+            return None;
+        }
         self.good = self.good.saturating_add(1);
         (self.bad == 0 && self.good >= EARNS && self.good.is_power_of_two()).then_some(self.good)
     }
@@ -194,14 +198,14 @@ impl Admission {
         connection: ConnectionId,
         digest: Digest,
         permit: FramePermit,
-        verdict: Result<ValidRequest, Rejection>,
+        verdict: Result<Admissible, Rejection>,
     ) -> bool {
         match verdict {
-            Ok(request) => {
-                if let Some(requests) = self.conduct().entry(connection).or_default().earn() {
+            Ok(Admissible { valid, fresh }) => {
+                if let Some(requests) = self.conduct().entry(connection).or_default().earn(fresh) {
                     self.clients.widen(connection, requests);
                 }
-                let client = client_id(connection);
+                let (client, request) = (client_id(connection), valid);
                 let input = CoreInput::Submit { client, request };
                 self.inbox.send(Wake::Input(input, Some(permit))).is_ok()
             }
@@ -237,9 +241,17 @@ mod tests {
     #[test]
     fn room_is_earned_by_as_many_good_requests_and_by_no_bad_one() {
         let mut conduct = Conduct::default();
-        let earned: Vec<usize> = (0..1100).filter_map(|_| conduct.earn()).collect();
-        assert_eq!(earned, [64, 128, 256, 512, 1024]);
-        let mut conduct = Conduct { good: 70, bad: 1 };
-        assert_eq!((0..1100).find_map(|_| conduct.earn()), None);
+        let earned: Vec<usize> = (0..1100).filter_map(|_| conduct.earn(true)).collect();
+        assert_eq!(earned, [16, 32, 64, 128, 256, 512, 1024]);
+        let mut conduct = Conduct { good: 20, bad: 1 };
+        assert_eq!((0..1100).find_map(|_| conduct.earn(true)), None);
+    }
+
+    /// Repeating one good request earned the room for 512 bad ones, for nothing.
+    #[test]
+    fn a_repeated_request_earns_nothing() {
+        let mut conduct = Conduct::default();
+        assert_eq!((0..15).find_map(|_| conduct.earn(true)), None);
+        assert_eq!((0..1100).find_map(|_| conduct.earn(false)), None);
     }
 }

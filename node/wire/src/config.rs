@@ -215,7 +215,7 @@ impl ClientListenerConfig {
                 max_frame: 64 << 10,
                 queue_frames: 1024,
                 queue_bytes: 4 << 20,
-                inbound_frames: 64,
+                inbound_frames: 16,
                 inbound_bytes: 256 << 10,
             },
             earned_frames: 512,

@@ -494,8 +494,8 @@ impl World {
     fn submitted(&mut self, index: usize, client: usize, request: &Arc<Request>) -> Checked {
         let checked = self.chain.rules.check_all(vec![Request::clone(request)]).pop();
         match checked {
-            Some(Ok(request)) => {
-                let client = ClientId(client as u64);
+            Some(Ok(checked)) => {
+                let (client, request) = (ClientId(client as u64), checked.valid);
                 self.step(index, CoreInput::Submit { client, request })
             }
             _ => {

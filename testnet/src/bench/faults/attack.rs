@@ -19,7 +19,7 @@ pub enum Attack {
 }
 
 /// What is measured if nothing else is asked for.
-const USUAL: [&str; 10] = [
+const USUAL: [&str; 11] = [
     "silent@backup",
     "withhold-commit@backup",
     "wrong-reply@backup",
@@ -30,6 +30,7 @@ const USUAL: [&str; 10] = [
     "equivocating-primary@primary",
     "bad-signatures@client",
     "valid-signatures@client",
+    "bad-after-good@client",
 ];
 
 impl Attack {

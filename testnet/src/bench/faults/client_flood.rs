@@ -10,9 +10,11 @@ use tagma_ledger::{Operation, SignedTransaction, Transaction};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use super::earning_flood::EarningFlood;
 use crate::error::Error;
-use crate::network::Network;
+use crate::network::{Network, READY};
 use crate::observe::connect;
+use crate::payments::Payer;
 use crate::plan::ACCOUNT_NAMES;
 
 /// What it sends.
@@ -22,6 +24,9 @@ pub enum Flooding {
     BadSignatures,
     /// Requests whose signature verifies, with nonces so far ahead that they are refused.
     ValidSignatures,
+    /// A request that was executed long ago, again and again, until a replica lets the client have as many unread as it lets anybody;
+    /// then so many of the first kind at once.
+    BadAfterGood,
 }
 
 /// Most requests without an answer; more is sent as soon as there are fewer.
@@ -35,7 +40,7 @@ const FAR: u64 = 1 << 32;
 const EXPIRY: u64 = 1 << 40;
 
 impl Flooding {
-    pub const ALL: [Self; 2] = [Self::BadSignatures, Self::ValidSignatures];
+    pub const ALL: [Self; 3] = [Self::BadSignatures, Self::ValidSignatures, Self::BadAfterGood];
 
     /// How people choose it.
     #[must_use]
@@ -43,36 +48,82 @@ impl Flooding {
         match self {
             Self::BadSignatures => "bad-signatures",
             Self::ValidSignatures => "valid-signatures",
+            Self::BadAfterGood => "bad-after-good",
         }
     }
+}
 
-    fn requests(self, network: &Network) -> Result<Vec<SignedTransaction>, Error> {
-        let mut requests = Vec::new();
-        let Some(name) = ACCOUNT_NAMES.first() else {
-            return Ok(requests);
+/// Different requests of the first account.
+fn requests(network: &Network, good: bool) -> Result<Vec<SignedTransaction>, Error> {
+    let mut requests = Vec::new();
+    let Some(name) = ACCOUNT_NAMES.first() else {
+        return Ok(requests);
+    };
+    let key = SecretKey::load(&network.layout().account_key(name))?;
+    for number in 0..REQUESTS {
+        let mut transaction = Transaction {
+            chain: network.genesis().chain_id(),
+            account: key.public(),
+            nonce: FAR + number,
+            operation: Operation::Transfer {
+                to: key.public(),
+                amount: 1,
+            },
+            expiry_height: EXPIRY,
         };
-        let key = SecretKey::load(&network.layout().account_key(name))?;
-        for number in 0..REQUESTS {
-            let mut transaction = Transaction {
-                chain: network.genesis().chain_id(),
-                account: key.public(),
-                nonce: FAR + number,
-                operation: Operation::Transfer {
-                    to: key.public(),
-                    amount: 1,
-                },
-                expiry_height: EXPIRY,
-            };
-            let mut signed = transaction.clone().sign(&key);
-            if self == Self::BadSignatures {
-                // Signed is another one: a signature like any other, that does not verify.
-                transaction.nonce += REQUESTS;
-                signed.transaction = transaction;
-            }
-            requests.push(signed);
+        let mut signed = transaction.clone().sign(&key);
+        if !good {
+            // Signed is another one: a signature like any other, that does not verify.
+            transaction.nonce += REQUESTS;
+            signed.transaction = transaction;
         }
-        Ok(requests)
+        requests.push(signed);
     }
+    Ok(requests)
+}
+
+/// What is to be sent, made before the load begins that it is to disturb.
+pub(super) enum Stock {
+    /// These, in turn.
+    Requests(Vec<SignedTransaction>),
+    /// The first until it is trusted, then the others.
+    Earning(SignedTransaction, Vec<SignedTransaction>),
+}
+
+impl Stock {
+    /// Signs it.
+    ///
+    /// # Errors
+    /// If the network's keys cannot be read, or it does not execute what is to be repeated.
+    pub(super) async fn new(network: &Network, kind: Flooding) -> Result<Self, Error> {
+        Ok(match kind {
+            Flooding::BadSignatures => Self::Requests(requests(network, false)?),
+            Flooding::ValidSignatures => Self::Requests(requests(network, true)?),
+            Flooding::BadAfterGood => Self::Earning(executed(network).await?, requests(network, false)?),
+        })
+    }
+}
+
+/// A transfer that was executed, of an account that does nothing else.
+async fn executed(network: &Network) -> Result<SignedTransaction, Error> {
+    let mut payer = Payer::new(network)?;
+    let [rich, ..] = ACCOUNT_NAMES;
+    let key = SecretKey::generate();
+    payer.pay_to(rich, key.public(), 1, READY).await?;
+    let transfer = Transaction {
+        chain: network.genesis().chain_id(),
+        account: key.public(),
+        nonce: 0,
+        operation: Operation::Transfer {
+            to: key.public(),
+            amount: 1,
+        },
+        expiry_height: EXPIRY,
+    };
+    let transfer = transfer.sign(&key);
+    let submitted = payer.client().submit(&transfer, READY).await;
+    submitted.map_err(|error| Error::NothingMeasured(format!("the transfer to be repeated: {error}")))?;
+    Ok(transfer)
 }
 
 /// A client that floods.
@@ -85,12 +136,18 @@ impl ClientFlood {
     /// Begins.
     ///
     /// # Errors
-    /// If it has no key or no socket.
-    pub(super) fn start(network: &Network, kind: Flooding) -> Result<Self, Error> {
-        let requests = kind.requests(network)?;
-        let client = connect(network.genesis())?;
+    /// If it has no socket.
+    pub(super) fn start(network: &Network, stock: &Stock) -> Result<Self, Error> {
         let stopping = Arc::new(AtomicBool::new(false));
-        let task = tokio::spawn(flood(client, requests, stopping.clone()));
+        let task = match stock {
+            Stock::Requests(requests) => {
+                let client = connect(network.genesis())?;
+                tokio::spawn(flood(client, requests.clone(), stopping.clone()))
+            }
+            Stock::Earning(good, bad) => {
+                tokio::spawn(EarningFlood::new(network, good, bad, stopping.clone())?.run())
+            }
+        };
         Ok(Self { stopping, task })
     }
 
