@@ -194,6 +194,7 @@ fn http_answers_for_people_and_monitors() {
         "tagma_executed_sequence 0",
         "tagma_replica_status{standing=\"starting\"} 1",
         "tagma_peer_connected{peer=\"1\"} 0",
+        "tagma_storage_memory_bytes{part=\"memtables\"}",
         "# EOF",
     ] {
         assert!(metrics.contains(line), "{line} is not in\n{metrics}");

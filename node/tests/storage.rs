@@ -50,6 +50,22 @@ fn a_store_opened_for_reading_writes_nothing() {
 }
 
 #[test]
+fn a_store_tells_of_the_memory_that_its_writes_take() {
+    let root = tempfile::tempdir().unwrap();
+    let store = open(root.path());
+    let before = store.memory().unwrap();
+    let mut batch = WriteBatch::new();
+    batch.put(contract::TABLES[0], *b"k", vec![7; 1 << 20]);
+    store.write(batch, Durability::Buffered).unwrap();
+    let after = store.memory().unwrap();
+    assert!(
+        after.memtables >= before.memtables + (1 << 20),
+        "{before:?} {after:?}"
+    );
+    assert!(after.block_cache <= StorageConfig::default().block_cache as u64);
+}
+
+#[test]
 fn after_a_failed_write_every_write_fails() {
     let root = tempfile::tempdir().unwrap();
     let table = contract::TABLES[0];

@@ -93,6 +93,11 @@ async fn ready(State(app): State<App>, Query(query): Query<ReadyQuery>) -> Respo
 }
 
 async fn metrics_text(State(app): State<App>) -> Response {
+    match app.shared.ledger().store().memory() {
+        Ok(memory) => app.metrics.storage_memory(memory),
+        // What it last told stands; a database that fails is noticed by who writes to it.
+        Err(error) => tracing::debug!(%error, "the database does not tell its memory"),
+    }
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([(header::CONTENT_TYPE, kind)], app.metrics.encode()).into_response()
 }

@@ -14,6 +14,8 @@ use std::time::Duration;
 use tagma_pbft::{Kind, ReplicaId};
 use tagma_wire::WireCounters;
 
+use crate::storage::StorageMemory;
+
 /// One label that says what a message is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct SentLabels {
@@ -40,6 +42,11 @@ struct ReasonLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PeerLabel {
     peer: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PartLabel {
+    part: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -113,6 +120,7 @@ pub struct Metrics {
     admission_rejected: Family<ReasonLabel, Counter>,
     verifications: Family<PathLabel, Counter>,
     status: Family<StandingLabel, Gauge>,
+    storage_memory: Family<PartLabel, Gauge>,
     phases: Family<PhaseLabel, Histogram, fn() -> Histogram>,
     /// The view this replica is in.
     pub view: Gauge,
@@ -163,6 +171,7 @@ impl Metrics {
             admission_rejected: Family::default(),
             verifications: Family::default(),
             status: Family::default(),
+            storage_memory: Family::default(),
             phases: Family::new_with_constructor(phase_histogram),
             view: Gauge::default(),
             executed: Gauge::default(),
@@ -287,6 +296,11 @@ impl Metrics {
             self.sync_groups.clone(),
         );
         registry.register(
+            "storage_memory_bytes",
+            "Memory that the database holds: blocks of files, writes not in files yet, readers of files.",
+            self.storage_memory.clone(),
+        );
+        registry.register(
             "states_installed",
             "States of checkpoints taken over from peers.",
             self.states_installed.clone(),
@@ -301,6 +315,18 @@ impl Metrics {
             "Statements left out of the transcript because its disk did not keep up.",
             self.unrecorded.clone(),
         );
+    }
+
+    /// The database holds so much memory.
+    pub fn storage_memory(&self, memory: StorageMemory) {
+        for (part, bytes) in [
+            ("block_cache", memory.block_cache),
+            ("memtables", memory.memtables),
+            ("table_readers", memory.table_readers),
+        ] {
+            let bytes = i64::try_from(bytes).unwrap_or(i64::MAX);
+            self.storage_memory.get_or_create(&PartLabel { part }).set(bytes);
+        }
     }
 
     /// A message of this kind and size was handed to the wire for one receiver.

@@ -4,4 +4,4 @@ mod lock;
 mod rocks;
 
 pub use lock::{DirectoryLock, LockError};
-pub use rocks::{RocksStore, StorageConfig};
+pub use rocks::{RocksStore, StorageConfig, StorageMemory};

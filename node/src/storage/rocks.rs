@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode,
-    IteratorMode, Options, ReadOptions, WriteBatch as RocksBatch,
+    IteratorMode, Options, ReadOptions, WriteBatch as RocksBatch, properties,
 };
 use tagma_ledger::store::{Durability, Pairs, Store, StoreError, Table, Write, WriteBatch};
 
@@ -27,6 +27,17 @@ impl Default for StorageConfig {
     }
 }
 
+/// Bytes of memory that a database holds, as it tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct StorageMemory {
+    /// Blocks of sorted files, their filters and indexes among them: [`StorageConfig::block_cache`] at most.
+    pub block_cache: u64,
+    /// Writes that are in no sorted file yet: about [`StorageConfig::write_buffers`] at most.
+    pub memtables: u64,
+    /// What readers of sorted files keep beside the cache.
+    pub table_readers: u64,
+}
+
 /// The size from which the log forces old memtables to disk, so that recovery stays short.
 const MAX_LOG_BYTES: u64 = 128 << 20;
 /// Open files of sorted tables; each takes a file descriptor.
@@ -38,6 +49,7 @@ const MAX_OPEN_FILES: i32 = 256;
 /// known about what is on disk (the kernel may have dropped the pages), so every later write fails too.
 pub struct RocksStore {
     db: DB,
+    tables: Vec<Table>,
     failed: AtomicBool,
 }
 
@@ -57,9 +69,10 @@ impl RocksStore {
         let mut options = database_options(config);
         options.create_if_missing(true);
         options.create_missing_column_families(true);
-        let families = families(tables, config);
+        let tables: Vec<Table> = tables.into_iter().collect();
+        let families = families(&tables, config);
         let db = DB::open_cf_descriptors(&options, path, families).map_err(failed("opening the database"))?;
-        Ok(Self::over(db))
+        Ok(Self::over(db, tables))
     }
 
     /// Opens the database at `path` for reading only; nothing on disk changes. Writes will fail.
@@ -72,17 +85,47 @@ impl RocksStore {
         config: &StorageConfig,
     ) -> Result<Self, StoreError> {
         let options = database_options(config);
-        let families = families(tables, config);
+        let tables: Vec<Table> = tables.into_iter().collect();
+        let families = families(&tables, config);
         let db = DB::open_cf_descriptors_read_only(&options, path, families, false)
             .map_err(failed("opening the database"))?;
-        Ok(Self::over(db))
+        Ok(Self::over(db, tables))
     }
 
-    fn over(db: DB) -> Self {
+    fn over(db: DB, tables: Vec<Table>) -> Self {
         Self {
             db,
+            tables,
             failed: AtomicBool::new(false),
         }
+    }
+
+    /// How much memory the database holds now.
+    ///
+    /// # Errors
+    /// If it does not tell.
+    pub fn memory(&self) -> Result<StorageMemory, StoreError> {
+        let told = |told: Result<Option<u64>, rocksdb::Error>| {
+            Ok(told.map_err(failed("asking for its memory"))?.unwrap_or_default())
+        };
+        let mut memory = StorageMemory::default();
+        for table in &self.tables {
+            let family = self.family(*table)?;
+            // One cache, which every table tells of.
+            memory.block_cache = told(
+                self.db
+                    .property_int_value_cf(family, properties::BLOCK_CACHE_USAGE),
+            )?;
+            memory.memtables += told(
+                self.db
+                    .property_int_value_cf(family, properties::SIZE_ALL_MEM_TABLES),
+            )?;
+            memory.table_readers += told(
+                self.db
+                    .property_int_value_cf(family, properties::ESTIMATE_TABLE_READERS_MEM),
+            )?;
+        }
+        Ok(memory)
     }
 
     fn family(&self, table: Table) -> Result<&ColumnFamily, StoreError> {
@@ -130,7 +173,7 @@ fn database_options(config: &StorageConfig) -> Options {
     options
 }
 
-fn families(tables: impl IntoIterator<Item = Table>, config: &StorageConfig) -> Vec<ColumnFamilyDescriptor> {
+fn families(tables: &[Table], config: &StorageConfig) -> Vec<ColumnFamilyDescriptor> {
     // One cache for all: the bound is the process's, not a table's.
     let cache = Cache::new_lru_cache(config.block_cache);
     let mut blocks = BlockBasedOptions::default();
@@ -152,7 +195,7 @@ fn families(tables: impl IntoIterator<Item = Table>, config: &StorageConfig) -> 
     };
     // RocksDB insists on the table it calls default; it stays empty.
     std::iter::once("default")
-        .chain(tables.into_iter().map(|table| table.0))
+        .chain(tables.iter().map(|table| table.0))
         .map(family)
         .collect()
 }
