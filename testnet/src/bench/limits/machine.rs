@@ -12,8 +12,10 @@ use tagma_ledger::transaction::TRANSACTION_DOMAIN;
 
 /// The claims that are handed to the verifier at once.
 const BATCHES: [usize; 5] = [16, 64, 256, 1024, 4096];
-/// The same while all cores verify.
-const TOGETHER: usize = 256;
+/// The sizes among which the cheapest counts for the bound.
+const LARGE: [usize; 3] = [256, 1024, 4096];
+/// The size while all cores verify.
+const TOGETHER: usize = 1024;
 /// As many bytes as the content of a transfer.
 const CONTENT: usize = 144;
 /// Bytes hashed at once.
@@ -28,28 +30,49 @@ pub struct BatchCost {
     pub micros: f64,
 }
 
-/// What one core can do.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Processor {
-    /// Different accounts whose signatures these were.
-    pub accounts: u64,
-    /// Processor time of one signature, microseconds.
+/// What signatures cost at one time, microseconds of processor time each.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct SignatureCosts {
+    /// One signature.
     pub sign: f64,
-    /// Of one verification alone, microseconds.
-    pub verify: f64,
-    /// Of one verification in a batch.
-    pub batches: Vec<BatchCost>,
-    /// Of one verification in a batch of 256 while every core does the same, microseconds of one core's processor time: where this
-    /// is more than alone, what the system calls cores share parts of the processor.
+    /// One verification in a large batch, of the cheapest size.
+    pub batched: f64,
+    /// One signature while every core signs: where this is more than alone, what the system calls cores share parts of the
+    /// processor.
+    pub sign_on_all_cores: f64,
+    /// One verification in a batch of 1024 while every core verifies.
     pub batched_on_all_cores: f64,
-    /// Bytes hashed with SHA-256 a second of processor time.
-    pub hashed_bytes: f64,
 }
 
-impl Processor {
-    /// Measures each for about so much processor time, with signatures of so many accounts.
+impl SignatureCosts {
+    /// Transfers a second that `cores` cores could carry if signatures were all that costs: each is signed once and verified
+    /// by each of `replicas` replicas.
     #[must_use]
-    pub fn measure(accounts: u64, each: Duration) -> Self {
+    pub fn bound(&self, cores: usize, replicas: u16) -> f64 {
+        bound(cores, replicas, self.batched, self.sign)
+    }
+
+    /// The same with what they cost while every core is busy.
+    #[must_use]
+    pub fn bound_on_all_cores(&self, cores: usize, replicas: u16) -> f64 {
+        bound(cores, replicas, self.batched_on_all_cores, self.sign_on_all_cores)
+    }
+}
+
+/// Keys and signatures to measure with.
+pub struct Material {
+    accounts: u64,
+    chain: Digest,
+    keys: Vec<SecretKey>,
+    claims: Vec<Claim>,
+    /// As a replica does it: the keys of accounts that were seen before are decoded already.
+    known: KnownSignatures,
+}
+
+impl Material {
+    /// Signatures of so many accounts.
+    #[must_use]
+    pub fn new(accounts: u64) -> Self {
         let chain = Digest::of("tagma/bench/chain", &[]);
         let keys: Vec<SecretKey> = (0..accounts)
             .map(|index| {
@@ -70,78 +93,96 @@ impl Processor {
                 }
             })
             .collect();
-        let mut turns = keys.iter().cycle();
-        let sign = micros_each(each, || {
+        Self {
+            accounts,
+            chain,
+            keys,
+            claims,
+            known: KnownSignatures::default(),
+        }
+    }
+
+    /// Measures each cost for about so much processor time.
+    #[must_use]
+    pub fn costs(&self, each: Duration) -> SignatureCosts {
+        SignatureCosts {
+            sign: self.sign(each),
+            batched: LARGE
+                .map(|size| self.batched(size, each))
+                .into_iter()
+                .fold(f64::INFINITY, f64::min),
+            sign_on_all_cores: on_all_cores(|| self.sign(each)),
+            batched_on_all_cores: on_all_cores(|| self.batched(TOGETHER, each)),
+        }
+    }
+
+    fn sign(&self, each: Duration) -> f64 {
+        let mut turns = self.keys.iter().cycle();
+        micros_each(each, || {
             let signature = turns
                 .next()
-                .map(|key| key.sign(TRANSACTION_DOMAIN, &chain, &[7; CONTENT]));
+                .map(|key| key.sign(TRANSACTION_DOMAIN, &self.chain, &[7; CONTENT]));
             black_box(signature);
             1
-        });
-        let mut turns = claims.iter().cycle();
-        let alone = micros_each(each, || {
+        })
+    }
+
+    fn alone(&self, each: Duration) -> f64 {
+        let mut turns = self.claims.iter().cycle();
+        micros_each(each, || {
             let good = turns
                 .next()
                 .is_some_and(|claim| verify(&claim.key, &claim.message, &claim.signature));
             assert!(black_box(good), "a signature made here is good");
             1
-        });
-        // As a replica does it: the keys of accounts that were seen before are decoded already.
-        let keys = KnownSignatures::default();
-        let batches = BATCHES
-            .iter()
-            .map(|size| {
-                let mut chunks = claims.chunks_exact(*size).cycle();
-                let micros = micros_each(each, || {
-                    let verdicts = chunks.next().map(|chunk| keys.verify_batch(chunk));
-                    assert!(
-                        black_box(verdicts.unwrap_or_default()).iter().all(|good| *good),
-                        "signatures made here are good"
-                    );
-                    *size
-                });
-                BatchCost {
-                    claims: *size,
-                    micros,
-                }
-            })
-            .collect();
-        let together = on_all_cores(|| {
-            let mut chunks = claims.chunks_exact(TOGETHER).cycle();
-            micros_each(each, || {
-                black_box(chunks.next().map(|chunk| keys.verify_batch(chunk)));
-                TOGETHER
-            })
-        });
+        })
+    }
+
+    fn batched(&self, size: usize, each: Duration) -> f64 {
+        let mut chunks = self.claims.chunks_exact(size).cycle();
+        micros_each(each, || {
+            let verdicts = chunks.next().map(|chunk| self.known.verify_batch(chunk));
+            assert!(
+                black_box(verdicts.unwrap_or_default()).iter().all(|good| *good),
+                "signatures made here are good"
+            );
+            size
+        })
+    }
+}
+
+/// What one core can do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Processor {
+    /// Different accounts whose signatures these were.
+    pub accounts: u64,
+    /// Processor time of one verification alone, microseconds.
+    pub verify: f64,
+    /// Of one verification in a batch.
+    pub batches: Vec<BatchCost>,
+    /// Bytes hashed with SHA-256 a second of processor time.
+    pub hashed_bytes: f64,
+}
+
+impl Processor {
+    /// Measures each for about so much processor time.
+    #[must_use]
+    pub fn measure(material: &Material, each: Duration) -> Self {
         let bytes = vec![7; HASHED];
         let hashing = micros_each(each, || {
             black_box(Digest::of("tagma/bench/hash", &[black_box(&bytes)]));
             HASHED
         });
+        let cost = |claims| BatchCost {
+            claims,
+            micros: material.batched(claims, each),
+        };
         Self {
-            accounts,
-            sign,
-            verify: alone,
-            batches,
-            batched_on_all_cores: together,
+            accounts: material.accounts,
+            verify: material.alone(each),
+            batches: BATCHES.map(cost).to_vec(),
             hashed_bytes: 1e6 / hashing,
         }
-    }
-
-    /// The cheapest verification in a batch of any of the sizes measured, microseconds.
-    #[must_use]
-    pub fn batched(&self) -> f64 {
-        self.batches
-            .iter()
-            .map(|batch| batch.micros)
-            .fold(self.verify, f64::min)
-    }
-
-    /// Transfers a second that `cores` cores could carry if signatures were all that costs: each is signed once and verified
-    /// by each of `replicas` replicas.
-    #[must_use]
-    pub fn bound(&self, cores: usize, replicas: u16) -> f64 {
-        bound(cores, replicas, self.batched(), self.sign)
     }
 }
 
@@ -224,10 +265,14 @@ mod tests {
 
     #[test]
     fn every_cost_is_measured_and_a_batch_is_cheaper_than_one_by_one() {
-        let processor = Processor::measure(8, Duration::from_millis(5));
-        assert!(processor.batched_on_all_cores > 0.0, "{processor:?}");
-        assert!(processor.sign > 0.0 && processor.hashed_bytes > 0.0);
+        let (material, each) = (Material::new(8), Duration::from_millis(5));
+        let processor = Processor::measure(&material, each);
+        assert!(processor.hashed_bytes > 0.0);
         assert_eq!(processor.batches.len(), BATCHES.len());
-        assert!(processor.batched() <= processor.verify, "{processor:?}");
+        let costs = material.costs(each);
+        assert!(costs.sign > 0.0 && costs.sign_on_all_cores > 0.0, "{costs:?}");
+        assert!(costs.batched_on_all_cores > 0.0, "{costs:?}");
+        assert!(costs.batched <= processor.verify, "{costs:?} {processor:?}");
+        assert!(costs.bound(2, 4) > 0.0 && costs.bound_on_all_cores(2, 4) > 0.0);
     }
 }

@@ -26,7 +26,7 @@ use crate::network::temporary_directory;
 use crate::process::Programs;
 
 pub use disk::Disk;
-pub use machine::{BatchCost, Processor};
+pub use machine::{BatchCost, Material, Processor, SignatureCosts};
 pub use peak::{AtFraction, Carried, Crashed};
 pub use quic::Quic;
 
@@ -66,6 +66,8 @@ struct Results {
     bench: Bench,
     /// Of the first size; none without a network.
     share_of_bound: Option<f64>,
+    /// Before any load.
+    signatures: SignatureCosts,
     processor: Processor,
     disk: Disk,
     quic: Quic,
@@ -96,12 +98,14 @@ pub(super) fn run(args: &LimitsArgs) -> Result<(), Error> {
     let first = bench(args.nodes.first().copied().unwrap_or(4));
     println!("{}", load::describe(&first, span));
     let cores = configuration.cores;
-    let processor = Processor::measure(args.drawn.accounts, EACH);
+    let material = Material::new(args.drawn.accounts);
+    let signatures = material.costs(EACH);
+    let processor = Processor::measure(&material, EACH);
     let directory = temporary_directory()?;
     let disk = Disk::measure(directory.path(), EACH)?;
     drop(directory);
     let quic = block_on(Quic::measure(EACH))?;
-    println!("{}", machine_table(&processor, &disk, &quic));
+    println!("{}", machine_table(&signatures, &processor, &disk, &quic));
     let mut networks = Vec::new();
     if !args.machine_only {
         let programs = Programs::find()?;
@@ -110,7 +114,7 @@ pub(super) fn run(args: &LimitsArgs) -> Result<(), Error> {
                 "n = {nodes}: about {} s of load …",
                 peak::expected(span, args.crashed).as_secs()
             );
-            let (bench, machine) = (bench(*nodes), (&processor, cores));
+            let (bench, machine) = (bench(*nodes), (&material, cores, EACH));
             networks.push(block_on(async {
                 let mut interrupts = Interrupts::listen()?;
                 let measuring = Carried::measure(&bench, args.crashed, &programs, span, machine);
@@ -119,13 +123,14 @@ pub(super) fn run(args: &LimitsArgs) -> Result<(), Error> {
         }
     }
     for network in &networks {
-        tell(network, &processor, cores);
+        tell(network, cores);
     }
     let results = Results {
         schema: "bench-limits/v1",
         share_of_bound: networks.first().map(|network| network.share_of_bound),
         configuration,
         bench: first,
+        signatures,
         processor,
         disk,
         quic,
@@ -136,11 +141,16 @@ pub(super) fn run(args: &LimitsArgs) -> Result<(), Error> {
 }
 
 /// The machine's bounds as names and values.
-fn machine_rows(processor: &Processor, disk: &Disk, quic: &Quic) -> Vec<[String; 2]> {
+fn machine_rows(
+    signatures: &SignatureCosts,
+    processor: &Processor,
+    disk: &Disk,
+    quic: &Quic,
+) -> Vec<[String; 2]> {
     let mut rows = vec![
         [
             "one ed25519 signature".to_owned(),
-            format!("{:.1} µs", processor.sign),
+            format!("{:.1} µs", signatures.sign),
         ],
         [
             "one verification alone".to_owned(),
@@ -158,8 +168,12 @@ fn machine_rows(processor: &Processor, disk: &Disk, quic: &Quic) -> Vec<[String;
     }
     rows.extend([
         [
-            "the same in a batch of 256 while every core verifies".to_owned(),
-            format!("{:.1} µs", processor.batched_on_all_cores),
+            "the same in a batch of 1024 while every core verifies".to_owned(),
+            format!("{:.1} µs", signatures.batched_on_all_cores),
+        ],
+        [
+            "one ed25519 signature while every core signs".to_owned(),
+            format!("{:.1} µs", signatures.sign_on_all_cores),
         ],
         [
             "SHA-256, one core".to_owned(),
@@ -185,12 +199,12 @@ fn machine_rows(processor: &Processor, disk: &Disk, quic: &Quic) -> Vec<[String;
     rows
 }
 
-fn machine_table(processor: &Processor, disk: &Disk, quic: &Quic) -> Table {
+fn machine_table(signatures: &SignatureCosts, processor: &Processor, disk: &Disk, quic: &Quic) -> Table {
     let mut table = Table::new();
     table
         .load_style(presets::ASCII_MARKDOWN)
         .set_header(["this machine", "measured now"]);
-    for row in machine_rows(processor, disk, quic) {
+    for row in machine_rows(signatures, processor, disk, quic) {
         table.add_row(row);
     }
     for column in table.column_iter_mut().skip(1) {
@@ -214,15 +228,9 @@ fn profile_table(alone: &Measured, busiest: &Measured) -> Table {
 }
 
 /// What a network showed, in sentences that hold its numbers.
-fn sentences(network: &Carried, processor: &Processor, cores: usize) -> Vec<String> {
+fn sentences(network: &Carried, cores: usize) -> Vec<String> {
     let mut told = vec![
-        format!(
-            "Bound: {cores} cores ÷ ({} × {:.1} µs batched verification + {:.1} µs signing) = {:.0} transfers/s.",
-            network.nodes,
-            processor.batched(),
-            processor.sign,
-            network.bound
-        ),
+        bound_in_words(network, cores),
         format!(
             "Peak: {:.0} transfers/s, signed, executed, durable, acknowledged by f + 1 replicas: share of the bound {:.2}.",
             network.peak, network.share_of_bound
@@ -251,7 +259,7 @@ fn sentences(network: &Carried, processor: &Processor, cores: usize) -> Vec<Stri
         ));
     }
     if let Some(run) = network.busiest() {
-        told.push(microseconds(run, network.nodes, processor));
+        told.push(microseconds(run, network));
         told.push(memory_and_disk(run));
         told.push(what_is_written(Sizes::measured()));
     }
@@ -262,16 +270,40 @@ fn sentences(network: &Carried, processor: &Processor, cores: usize) -> Vec<Stri
     told
 }
 
+fn bound_in_words(network: &Carried, cores: usize) -> String {
+    let nodes = network.nodes;
+    let [before, after] = network.costs.map(|costs| {
+        format!(
+            "{:.0} ({nodes} × {:.1} µs + {:.1} µs)",
+            costs.bound(cores, nodes),
+            costs.batched,
+            costs.sign
+        )
+    });
+    format!(
+        "Bound: {cores} cores ÷ ({nodes} × batched verification + signing) = {:.0} transfers/s, the mean of {before} before the closed \
+         loops and {after} after them. While every core is busy signatures cost more where cores share parts of the processor: the bound is \
+         {:.0} then, and the share of it {:.2}.",
+        network.bound,
+        network.bound_on_all_cores,
+        network.peak / network.bound_on_all_cores
+    )
+}
+
 /// Where the processor time of a transfer goes, as far as the bounds tell.
-fn microseconds(run: &Measured, nodes: u16, processor: &Processor) -> String {
-    let verification = f64::from(nodes) * processor.batched();
+fn microseconds(run: &Measured, network: &Carried) -> String {
+    let nodes = network.nodes;
+    let mean = |cost: fn(&SignatureCosts) -> f64| {
+        let [before, after] = network.costs;
+        f64::midpoint(cost(&before), cost(&after))
+    };
     format!(
         "Processor time at the busiest closed loop, per transfer: {:.1} µs in all replicas together, of which at best {:.1} µs are the {nodes} \
          verifications; {:.1} µs in the client process, of which {:.1} µs are signing.",
         run.replicas_cpu(),
-        verification,
+        f64::from(nodes) * mean(|costs| costs.batched),
         run.generator_cpu,
-        processor.sign
+        mean(|costs| costs.sign)
     )
 }
 
@@ -303,13 +335,13 @@ fn what_is_written(sizes: Sizes) -> String {
     )
 }
 
-fn tell(network: &Carried, processor: &Processor, cores: usize) {
+fn tell(network: &Carried, cores: usize) {
     println!("n = {}", network.nodes);
     let mut runs = vec![network.alone.clone()];
     runs.extend(network.closed.iter().cloned());
     runs.extend(network.open.iter().map(|at| at.run.clone()));
     println!("{}", load::table(&runs));
-    for sentence in sentences(network, processor, cores) {
+    for sentence in sentences(network, cores) {
         println!("{sentence}");
     }
     if let Some(busiest) = network.busiest() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::machine::Processor;
+use super::machine::{Material, SignatureCosts};
 use crate::bench::load::{Arrival, Bed, Bench, Measured, Pace, Span};
 use crate::error::Error;
 use crate::process::Programs;
@@ -41,8 +41,12 @@ pub struct Crashed {
 pub struct Carried {
     /// N.
     pub nodes: u16,
-    /// Transfers a second that this machine could carry if signatures were all that costs.
+    /// What signatures cost before the closed loops and after them: the speed of a machine that others share changes.
+    pub costs: [SignatureCosts; 2],
+    /// Transfers a second that this machine could carry if signatures were all that costs, the mean of before and after.
     pub bound: f64,
+    /// The same with what signatures cost while every core is busy.
+    pub bound_on_all_cores: f64,
     /// The most transfers a second that were acknowledged, in a closed or an open loop.
     pub peak: f64,
     /// `peak` ÷ `bound`.
@@ -67,9 +71,9 @@ impl Carried {
         crashed: u16,
         programs: &Programs,
         span: Span,
-        machine: (&Processor, usize),
+        machine: (&Material, usize, Duration),
     ) -> Result<Self, Error> {
-        let (processor, cores) = machine;
+        let (material, cores, each) = machine;
         let healthy = Bench {
             crashed: 0,
             ..bench.clone()
@@ -77,7 +81,10 @@ impl Carried {
         let mut bed = Bed::start(&healthy, programs.clone()).await?;
         eprintln!("n = {}: one client …", bench.nodes);
         let alone = bed.measure(Pace::Closed { in_flight: 1 }, span).await?;
+        // Nothing else is done meanwhile: the replicas have no request.
+        let before = material.costs(each);
         let closed = closed_loops(&mut bed, span).await?;
+        let costs = [before, material.costs(each)];
         let best = most(&closed);
         let mut open = Vec::new();
         for fraction in FRACTIONS {
@@ -114,10 +121,16 @@ impl Carried {
         } else {
             None
         };
-        let bound = processor.bound(cores, bench.nodes);
+        let mean = |bound: fn(&SignatureCosts, usize, u16) -> f64| {
+            let [before, after] = costs.map(|costs| bound(&costs, cores, bench.nodes));
+            f64::midpoint(before, after)
+        };
+        let bound = mean(SignatureCosts::bound);
         Ok(Self {
             nodes: bench.nodes,
+            costs,
             bound,
+            bound_on_all_cores: mean(SignatureCosts::bound_on_all_cores),
             peak,
             share_of_bound: peak / bound,
             alone,

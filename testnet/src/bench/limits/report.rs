@@ -20,7 +20,12 @@ pub(super) fn write(results: &Results, span: Span, out: &Path) -> Result<(), Err
         ],
     );
     let mut machine = Grid::new(["This machine", "Measured now"]);
-    for row in machine_rows(&results.processor, &results.disk, &results.quic) {
+    for row in machine_rows(
+        &results.signatures,
+        &results.processor,
+        &results.disk,
+        &results.quic,
+    ) {
         machine.row(row);
     }
     let mut sizes = Grid::new([
@@ -28,6 +33,7 @@ pub(super) fn write(results: &Results, span: Span, out: &Path) -> Result<(), Err
         "Bound, transfers/s",
         "Peak, transfers/s",
         "Share of the bound",
+        "Share of the bound with every core busy",
     ]);
     for network in &results.networks {
         sizes.row([
@@ -35,6 +41,7 @@ pub(super) fn write(results: &Results, span: Span, out: &Path) -> Result<(), Err
             format!("{:.0}", network.bound),
             format!("{:.0}", network.peak),
             format!("{:.2}", network.share_of_bound),
+            format!("{:.2}", network.peak / network.bound_on_all_cores),
         ]);
     }
     report.section(
@@ -55,7 +62,7 @@ pub(super) fn write(results: &Results, span: Span, out: &Path) -> Result<(), Err
     let mut all = Vec::new();
     for network in &results.networks {
         let mut section = Section::new(format!("{} replicas", network.nodes));
-        for sentence in sentences(network, &results.processor, results.configuration.cores) {
+        for sentence in sentences(network, results.configuration.cores) {
             section = section.prose(sentence);
         }
         let open: Vec<Measured> = network.open.iter().map(|at| at.run.clone()).collect();
