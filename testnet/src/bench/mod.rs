@@ -55,8 +55,8 @@ enum What {
         /// The size of the network, 3f + 1
         #[arg(long, default_value_t = 4)]
         nodes: u16,
-        /// What to measure: BEHAVIOUR@backup, BEHAVIOUR@primary (see `byz list`), bad-signatures@client, valid-signatures@client;
-        /// without this a choice of them
+        /// What to measure: BEHAVIOUR@backup, BEHAVIOUR@primary (see `byz list`), bad-signatures@client, valid-signatures@client,
+        /// bad-after-good@client; without this a choice of them
         #[arg(long, value_delimiter = ',')]
         attacks: Vec<String>,
         /// How long to measure, before each attack and under it

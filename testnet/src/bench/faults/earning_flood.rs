@@ -23,7 +23,7 @@ const GOOD: usize = 1024;
 const BAD: usize = 512;
 /// How long it waits for the connection to be closed on it.
 const CLOSED: Duration = Duration::from_millis(500);
-/// The pause before it comes back, which the accepting of connections would impose otherwise.
+/// The pause before it comes back, also when nobody accepts it.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The flood of all replicas, each on a connection of its own that is made again whenever the replica closes it.

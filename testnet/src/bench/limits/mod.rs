@@ -126,7 +126,7 @@ pub(super) fn run(args: &LimitsArgs) -> Result<(), Error> {
         tell(network, cores);
     }
     let results = Results {
-        schema: "bench-limits/v1",
+        schema: "bench-limits/v2",
         share_of_bound: networks.first().map(|network| network.share_of_bound),
         configuration,
         bench: first,
