@@ -1,5 +1,7 @@
 //! The static validity of requests, and the memory of what was verified already.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tagma_crypto::{Claim, Digest, Generations, KnownSignatures, PublicKey, Request};
@@ -52,6 +54,16 @@ pub struct Admissible {
     pub valid: ValidRequest,
     /// Whether its signature was verified for this: false if it had been before.
     pub fresh: bool,
+}
+
+/// What is known of a request's signature before a batch is verified.
+enum Signed {
+    /// That it is good.
+    Known,
+    /// Nothing: it is this claim of the batch.
+    First(usize),
+    /// Nothing, but an earlier copy of the request is this claim of the batch.
+    Again(usize),
 }
 
 /// Verified requests, the newest ones, by digest and signature: whoever is asked twice for the same one answers once.
@@ -108,28 +120,39 @@ impl LedgerRules {
     /// Checks many requests with one batch of signatures. The verdicts are those of checking each alone.
     pub fn check_all(&self, requests: Vec<Request>) -> Vec<Result<Admissible, Rejection>> {
         let mut claims: Vec<Claim> = Vec::with_capacity(requests.len());
-        let drafts: Vec<Result<(ValidRequest, Option<usize>), Rejection>> = requests
+        // The claim of each request that is not known yet: copies of it in one batch are verified once.
+        let mut new: HashMap<(Digest, [u8; 64]), usize> = HashMap::with_capacity(requests.len());
+        let drafts: Vec<Result<(ValidRequest, Signed), Rejection>> = requests
             .into_iter()
             .map(|request| {
                 let transaction = self.read(&request)?;
                 let digest = request.digest(self.rules.chain());
-                let claim = if self.knows(&request, &digest) {
-                    None
+                let signed = if self.knows(&request, &digest) {
+                    Signed::Known
                 } else {
-                    claims.push(request.claim(&transaction));
-                    Some(claims.len() - 1)
+                    match new.entry((digest, *request.signature.as_bytes())) {
+                        Entry::Occupied(first) => Signed::Again(*first.get()),
+                        Entry::Vacant(first) => {
+                            claims.push(request.claim(&transaction));
+                            Signed::First(*first.insert(claims.len() - 1))
+                        }
+                    }
                 };
-                Ok((ValidRequest::of(Arc::new(request), digest, &transaction), claim))
+                Ok((ValidRequest::of(Arc::new(request), digest, &transaction), signed))
             })
             .collect();
         let verdicts = self.known.verify_batch(&claims);
+        let holds = |claim: usize| verdicts.get(claim).copied().unwrap_or(false);
         let checked: Vec<Result<Admissible, Rejection>> = drafts
             .into_iter()
             .map(|draft| {
-                let (valid, claim) = draft?;
-                let good = claim.is_none_or(|claim| verdicts.get(claim).copied().unwrap_or(false));
+                let (valid, signed) = draft?;
+                let (good, fresh) = match signed {
+                    Signed::Known => (true, false),
+                    Signed::First(claim) => (holds(claim), true),
+                    Signed::Again(claim) => (holds(claim), false),
+                };
                 if good {
-                    let fresh = claim.is_some();
                     Ok(Admissible { valid, fresh })
                 } else {
                     Err(signature_rejection(&valid.account))
@@ -192,5 +215,7 @@ mod tests {
             fresh(vec![request(2), request(3), request(1)]),
             [false, true, false]
         );
+        let (new, other) = (request(4), request(5));
+        assert_eq!(fresh(vec![new.clone(), other, new]), [true, true, false]);
     }
 }

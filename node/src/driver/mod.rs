@@ -15,7 +15,8 @@
 //! that is done by threads beside: syncs under load, execution, large batches of signatures
 //! (see [`gate`]), checks of view changes, answers from the store, HTTP.
 //!
-//! Nothing blocks the loop but its own input, and nothing but the loop changes the core. The channels between the threads
+//! Nothing blocks the loop but its own input and, at low load, its own sync; a disk that turns out to be slow blocks it once. Nothing
+//! but the loop changes the core. The channels between the threads
 //! need no capacity of their own, because what goes through them is bounded where it comes from:
 //!
 //! - frames of peers and clients by the budget of their connection, whose permit travels with them until the loop is

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use tagma_client::{Client, Completion};
-use tagma_crypto::SecretKey;
+use tagma_crypto::{Digest, SecretKey};
 use tagma_ledger::{Operation, SignedTransaction, Transaction};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -24,8 +24,8 @@ pub enum Flooding {
     BadSignatures,
     /// Requests whose signature verifies, with nonces so far ahead that they are refused.
     ValidSignatures,
-    /// A request that was executed long ago, again and again, until a replica lets the client have as many unread as it lets anybody;
-    /// then so many of the first kind at once.
+    /// A few good requests, each repeated as often as may help, until a replica should let the client have as many unread as it lets
+    /// anybody; then so many of the first kind at once.
     BadAfterGood,
 }
 
@@ -53,77 +53,66 @@ impl Flooding {
     }
 }
 
-/// Different requests of the first account.
-fn requests(network: &Network, good: bool) -> Result<Vec<SignedTransaction>, Error> {
-    let mut requests = Vec::new();
-    let Some(name) = ACCOUNT_NAMES.first() else {
-        return Ok(requests);
-    };
-    let key = SecretKey::load(&network.layout().account_key(name))?;
-    for number in 0..REQUESTS {
-        let mut transaction = Transaction {
-            chain: network.genesis().chain_id(),
-            account: key.public(),
-            nonce: FAR + number,
-            operation: Operation::Transfer {
-                to: key.public(),
-                amount: 1,
-            },
-            expiry_height: EXPIRY,
-        };
-        let mut signed = transaction.clone().sign(&key);
-        if !good {
-            // Signed is another one: a signature like any other, that does not verify.
-            transaction.nonce += REQUESTS;
-            signed.transaction = transaction;
-        }
-        requests.push(signed);
+/// The key of an account that does nothing else.
+async fn own_account(network: &Network) -> Result<SecretKey, Error> {
+    let [rich, ..] = ACCOUNT_NAMES;
+    let key = SecretKey::generate();
+    Payer::new(network)?.pay_to(rich, key.public(), 1, READY).await?;
+    Ok(key)
+}
+
+/// A transfer of the account to itself.
+pub(super) fn transfer(chain: Digest, key: &SecretKey, nonce: u64) -> Transaction {
+    Transaction {
+        chain,
+        account: key.public(),
+        nonce,
+        operation: Operation::Transfer {
+            to: key.public(),
+            amount: 1,
+        },
+        expiry_height: EXPIRY,
     }
-    Ok(requests)
+}
+
+/// Different requests of the first account, with nonces too far ahead for any to be executed.
+fn requests(network: &Network, good: bool) -> Result<Vec<SignedTransaction>, Error> {
+    let [name, ..] = ACCOUNT_NAMES;
+    let key = SecretKey::load(&network.layout().account_key(name))?;
+    let chain = network.genesis().chain_id();
+    let nonces = FAR..FAR + REQUESTS;
+    Ok(nonces
+        .map(|nonce| {
+            let mut signed = transfer(chain, &key, nonce).sign(&key);
+            if !good {
+                // Signed is another one: a signature like any other, that does not verify.
+                signed.transaction.nonce += REQUESTS;
+            }
+            signed
+        })
+        .collect())
 }
 
 /// What is to be sent, made before the load begins that it is to disturb.
 pub(super) enum Stock {
     /// These, in turn.
     Requests(Vec<SignedTransaction>),
-    /// The first until it is trusted, then the others.
-    Earning(SignedTransaction, Vec<SignedTransaction>),
+    /// Good ones of this key until the flood is trusted, then these.
+    Earning(SecretKey, Vec<SignedTransaction>),
 }
 
 impl Stock {
     /// Signs it.
     ///
     /// # Errors
-    /// If the network's keys cannot be read, or it does not execute what is to be repeated.
+    /// If the network's keys cannot be read, or it makes no account.
     pub(super) async fn new(network: &Network, kind: Flooding) -> Result<Self, Error> {
         Ok(match kind {
             Flooding::BadSignatures => Self::Requests(requests(network, false)?),
             Flooding::ValidSignatures => Self::Requests(requests(network, true)?),
-            Flooding::BadAfterGood => Self::Earning(executed(network).await?, requests(network, false)?),
+            Flooding::BadAfterGood => Self::Earning(own_account(network).await?, requests(network, false)?),
         })
     }
-}
-
-/// A transfer that was executed, of an account that does nothing else.
-async fn executed(network: &Network) -> Result<SignedTransaction, Error> {
-    let mut payer = Payer::new(network)?;
-    let [rich, ..] = ACCOUNT_NAMES;
-    let key = SecretKey::generate();
-    payer.pay_to(rich, key.public(), 1, READY).await?;
-    let transfer = Transaction {
-        chain: network.genesis().chain_id(),
-        account: key.public(),
-        nonce: 0,
-        operation: Operation::Transfer {
-            to: key.public(),
-            amount: 1,
-        },
-        expiry_height: EXPIRY,
-    };
-    let transfer = transfer.sign(&key);
-    let submitted = payer.client().submit(&transfer, READY).await;
-    submitted.map_err(|error| Error::NothingMeasured(format!("the transfer to be repeated: {error}")))?;
-    Ok(transfer)
 }
 
 /// A client that floods.
@@ -144,8 +133,8 @@ impl ClientFlood {
                 let client = connect(network.genesis())?;
                 tokio::spawn(flood(client, requests.clone(), stopping.clone()))
             }
-            Stock::Earning(good, bad) => {
-                tokio::spawn(EarningFlood::new(network, good, bad, stopping.clone())?.run())
+            Stock::Earning(key, bad) => {
+                tokio::spawn(EarningFlood::new(network, key, bad, stopping.clone())?.run())
             }
         };
         Ok(Self { stopping, task })

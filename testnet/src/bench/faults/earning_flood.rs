@@ -6,39 +6,49 @@ use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tagma_client::Network as Replicas;
+use tagma_client::Client;
 use tagma_crypto::encode::encode;
+use tagma_crypto::{Digest, SecretKey};
 use tagma_ledger::SignedTransaction;
 use tagma_wire::client_protocol::ClientRequest;
 use tagma_wire::{ClientConfig, ClientConnection, ClientEndpoint};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use super::client_flood::transfer;
 use crate::error::Error;
 use crate::network::Network;
+use crate::observe::connect;
 
-/// So often the good one first: as many as the most that a replica allows is earned with, and those it reads meanwhile.
-const GOOD: usize = 1024;
+/// So often each good one in turn: as many as a replica allows at first, and twice as many each time it might allow more.
+const COPIES: [usize; 6] = [16, 32, 64, 128, 256, 512];
 /// And then so many bad ones, which is the most that a replica allows.
 const BAD: usize = 512;
-/// How long it waits for the connection to be closed on it.
-const CLOSED: Duration = Duration::from_millis(500);
+/// How long it asks for its next nonce.
+const READING: Duration = Duration::from_secs(1);
+/// How long it waits for an answer before it begins again.
+const ANSWER: Duration = Duration::from_millis(100);
 /// The pause before it comes back, also when nobody accepts it.
 const PAUSE: Duration = Duration::from_millis(20);
 
 /// The flood of all replicas, each on a connection of its own that is made again whenever the replica closes it.
 pub(super) struct EarningFlood {
     endpoint: ClientEndpoint,
-    replicas: Replicas,
-    good: Bytes,
-    bad: Arc<Vec<Bytes>>,
+    source: Arc<Source>,
     stopping: Arc<AtomicBool>,
+}
+
+/// What the connections send.
+struct Source {
+    client: Client,
+    key: SecretKey,
+    bad: Vec<Bytes>,
 }
 
 impl EarningFlood {
     pub(super) fn new(
         network: &Network,
-        good: &SignedTransaction,
+        key: &SecretKey,
         bad: &[SignedTransaction],
         stopping: Arc<AtomicBool>,
     ) -> Result<Self, Error> {
@@ -47,29 +57,30 @@ impl EarningFlood {
             code: tagma_client::ExitCode::Internal.code(),
         };
         let mut config = ClientConfig::new(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        config.queue_frames = config.queue_frames.max(GOOD + BAD);
-        let frame =
-            |request: &SignedTransaction| Bytes::from(encode(&ClientRequest::Submit(request.to_request())));
+        config.queue_frames = config.queue_frames.max(COPIES.iter().sum::<usize>() + BAD);
         Ok(Self {
             endpoint: ClientEndpoint::bind(config).map_err(|error| failed(error.to_string()))?,
-            replicas: Replicas::from_genesis(network.genesis()).map_err(|error| failed(error.to_string()))?,
-            good: frame(good),
-            bad: Arc::new(bad.iter().take(BAD).map(frame).collect()),
+            source: Arc::new(Source {
+                client: connect(network.genesis())?,
+                key: key.clone(),
+                bad: bad.iter().take(BAD).map(frame).collect(),
+            }),
             stopping,
         })
     }
 
     pub(super) async fn run(self) {
+        let network = self.source.client.network();
         let mut floods = JoinSet::new();
-        for replica in self.replicas.replicas().iter().cloned() {
-            let (endpoint, chain) = (self.endpoint.clone(), self.replicas.chain());
-            let (good, bad) = (self.good.clone(), self.bad.clone());
-            let stopping = self.stopping.clone();
+        for replica in network.replicas().iter().cloned() {
+            let (endpoint, chain) = (self.endpoint.clone(), network.chain());
+            let (source, stopping) = (self.source.clone(), self.stopping.clone());
             floods.spawn(async move {
                 while !stopping.load(SeqCst) {
+                    let nonce = source.next_nonce().await;
                     let connecting = endpoint.connect(replica.address, replica.network_key, chain);
-                    if let Ok(connection) = connecting.await {
-                        earn_and_spend(connection, &good, &bad).await;
+                    if let (Some(nonce), Ok(connection)) = (nonce, connecting.await) {
+                        source.earn_and_spend(connection, chain, nonce).await;
                     }
                     tokio::time::sleep(PAUSE).await;
                 }
@@ -80,10 +91,33 @@ impl EarningFlood {
     }
 }
 
-/// One connection, from its trust to its end. An error of sending means that the replica has closed it, which is what ends it anyway.
-async fn earn_and_spend(mut connection: ClientConnection, good: &Bytes, bad: &[Bytes]) {
-    for frame in std::iter::repeat_n(good, GOOD).chain(bad) {
-        let _ = connection.send(frame.clone());
+impl Source {
+    /// Its transfers are executed: a client whose requests are refused is soon not listened to.
+    async fn next_nonce(&self) -> Option<u64> {
+        let read = self.client.next_nonce(self.key.public(), READING).await;
+        Some(read.ok()??.account?.next_nonce)
     }
-    while let Ok(Some(_)) = timeout(CLOSED, connection.recv()).await {}
+
+    /// One connection, from its trust to the last answer. An error of sending means that the replica has closed it, which is what ends it anyway.
+    async fn earn_and_spend(&self, mut connection: ClientConnection, chain: Digest, first: u64) {
+        for (nonce, copies) in (first..).zip(COPIES) {
+            let good = frame(&transfer(chain, &self.key, nonce).sign(&self.key));
+            for _ in 0..copies {
+                let _ = connection.send(good.clone());
+            }
+        }
+        for bad in &self.bad {
+            let _ = connection.send(bad.clone());
+        }
+        let sent = COPIES.iter().sum::<usize>() + self.bad.len();
+        for _ in 0..sent {
+            let Ok(Some(_)) = timeout(ANSWER, connection.recv()).await else {
+                break;
+            };
+        }
+    }
+}
+
+fn frame(request: &SignedTransaction) -> Bytes {
+    Bytes::from(encode(&ClientRequest::Submit(request.to_request())))
 }

@@ -282,8 +282,8 @@ fn bound_in_words(network: &Carried, cores: usize) -> String {
     });
     format!(
         "Bound: {cores} cores ÷ ({nodes} × batched verification + signing) = {:.0} transfers/s, the mean of {before} before the closed \
-         loops and {after} after them. While every core is busy signatures cost more where cores share parts of the processor: the bound is \
-         {:.0} then, and the share of it {:.2}.",
+         loops and {after} after them. With the costs while every core is busy, which are higher where cores share parts of the processor, \
+         it is {:.0}, and the share of it {:.2}.",
         network.bound,
         network.bound_on_all_cores,
         network.peak / network.bound_on_all_cores
