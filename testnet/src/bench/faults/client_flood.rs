@@ -98,7 +98,7 @@ pub(super) enum Stock {
     /// These, in turn.
     Requests(Vec<SignedTransaction>),
     /// Good ones of this key until the flood is trusted, then these.
-    Earning(SecretKey, Vec<SignedTransaction>),
+    Earning(Box<SecretKey>, Vec<SignedTransaction>),
 }
 
 impl Stock {
@@ -110,7 +110,9 @@ impl Stock {
         Ok(match kind {
             Flooding::BadSignatures => Self::Requests(requests(network, false)?),
             Flooding::ValidSignatures => Self::Requests(requests(network, true)?),
-            Flooding::BadAfterGood => Self::Earning(own_account(network).await?, requests(network, false)?),
+            Flooding::BadAfterGood => {
+                Self::Earning(Box::new(own_account(network).await?), requests(network, false)?)
+            }
         })
     }
 }
