@@ -55,7 +55,7 @@ pub struct Tuning {
 impl Default for Tuning {
     fn default() -> Self {
         Self {
-            batch_max_delay: Duration::from_millis(50),
+            batch_max_delay: Duration::from_millis(200),
             max_in_flight: 64,
             request_timeout: Duration::from_secs(2),
             view_change_timeout_max: Duration::from_secs(60),
