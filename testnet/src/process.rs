@@ -5,7 +5,8 @@
 //!
 //! Nodes are started through `tagma-testnet hold`, which arranges in the new process what only that process can arrange
 //! for itself, and then becomes the node: a session of its own, so that Ctrl-C in a terminal reaches only the command in
-//! front and not the nodes behind it; and, for networks that live no longer than their command, death with the parent.
+//! front and not the nodes behind it; for networks that live no longer than their command, death with the parent; and for some
+//! measurements a lower priority than the load's.
 
 use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -34,7 +35,13 @@ pub struct Programs {
     pub testnet: PathBuf,
     /// `tagma`
     pub client: PathBuf,
+    /// How far what is started with [`hold_command`] gives way to the command that starts it: its nice value above this one's.
+    pub gives_way: u8,
 }
+
+/// The nice value of servers that give way to the load. With an equal share of the cores its few threads, among dozens, cannot keep as many
+/// requests in flight as a closed loop says.
+pub const GIVES_WAY: u8 = 5;
 
 impl Programs {
     /// The programs next to this one.
@@ -64,7 +71,17 @@ impl Programs {
             node: beside("tagma-node")?,
             testnet: testnet.to_owned(),
             client: beside("tagma")?,
+            gives_way: 0,
         })
+    }
+
+    /// The same programs, as servers that give way to the load.
+    #[must_use]
+    pub fn giving_way(&self) -> Self {
+        Self {
+            gives_way: GIVES_WAY,
+            ..self.clone()
+        }
     }
 }
 
@@ -255,6 +272,9 @@ pub(crate) fn hold_command(programs: &Programs, lifetime: Lifetime) -> Command {
     if lifetime == Lifetime::WithParent {
         command.arg("--parent").arg(std::process::id().to_string());
     }
+    if programs.gives_way > 0 {
+        command.arg("--nice").arg(programs.gives_way.to_string());
+    }
     command.arg("--");
     command
 }
@@ -345,7 +365,7 @@ pub fn log_tail(layout: &Layout, node: u16, lines: usize) -> String {
 
 /// The `hold` command: arranges this process as the module says and becomes `program`. Returns only if that fails.
 #[must_use]
-pub fn hold(parent: Option<u32>, program: &[std::ffi::OsString]) -> io::Error {
+pub fn hold(parent: Option<u32>, nice: Option<u8>, program: &[std::ffi::OsString]) -> io::Error {
     let Some((program, arguments)) = program.split_first() else {
         return io::Error::new(io::ErrorKind::InvalidInput, "no program to become");
     };
@@ -360,6 +380,11 @@ pub fn hold(parent: Option<u32>, program: &[std::ffi::OsString]) -> io::Error {
         if u32::try_from(nix::unistd::getppid().as_raw()) != Ok(parent) {
             return io::Error::other("the command that started this node is gone");
         }
+    }
+    if let Some(nice) = nice
+        && let Err(error) = rustix::process::nice(i32::from(nice))
+    {
+        return error.into();
     }
     Command::new(program).args(arguments).exec()
 }

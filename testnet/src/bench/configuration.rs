@@ -6,6 +6,8 @@ use std::process::Command;
 
 use serde::Serialize;
 
+use crate::process::GIVES_WAY;
+
 /// The machine and the build.
 #[derive(Clone, Debug, Serialize)]
 pub struct Configuration {
@@ -21,6 +23,8 @@ pub struct Configuration {
     pub curve25519_backend: &'static str,
     /// Whether every write that safety rests on is synced. Nodes know no other way.
     pub synced_writes: bool,
+    /// How much higher the servers' nice value is than the load's, in closed loops with more than one request outstanding.
+    pub servers_nice: u8,
 }
 
 impl Configuration {
@@ -34,6 +38,7 @@ impl Configuration {
             processor: processor(),
             curve25519_backend: curve25519_backend(),
             synced_writes: true,
+            servers_nice: GIVES_WAY,
         }
     }
 }
@@ -42,12 +47,14 @@ impl fmt::Display for Configuration {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "tagma {} (commit {}) · {} cores for everything ({}) · curve25519 backend {} · every write synced",
+            "tagma {} (commit {}) · {} cores for everything ({}) · curve25519 backend {} · every write synced · in closed loops with \
+             more than one in flight the servers give way to the load (nice {}), or it could not keep so many",
             self.version,
             self.commit.as_deref().unwrap_or("unknown"),
             self.cores,
             self.processor,
-            self.curve25519_backend
+            self.curve25519_backend,
+            self.servers_nice
         )
     }
 }

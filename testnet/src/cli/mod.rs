@@ -139,6 +139,8 @@ enum Command {
     Hold {
         #[arg(long)]
         parent: Option<u32>,
+        #[arg(long)]
+        nice: Option<u8>,
         #[arg(last = true, required = true)]
         program: Vec<OsString>,
     },
@@ -281,10 +283,14 @@ fn run(cli: Cli) -> Result<(), Error> {
         Command::Torture(args) => torture::run(&args),
         Command::Sim(args) => simulate(&args),
         Command::Bench(args) => bench::run(&args),
-        Command::Hold { parent, program } => Err(Error::io(
+        Command::Hold {
+            parent,
+            nice,
+            program,
+        } => Err(Error::io(
             "run",
             std::path::Path::new("tagma-node"),
-            process::hold(parent, &program),
+            process::hold(parent, nice, &program),
         )),
     }
 }

@@ -78,14 +78,17 @@ impl Carried {
             crashed: 0,
             ..bench.clone()
         };
-        let mut bed = Bed::start(&healthy, programs.clone()).await?;
-        eprintln!("n = {}: one client …", bench.nodes);
-        let alone = bed.measure(Pace::Closed { in_flight: 1 }, span).await?;
+        let mut bed = Bed::start(&healthy, programs.giving_way()).await?;
+        eprintln!("n = {} …", bench.nodes);
         // Nothing else is done meanwhile: the replicas have no request.
         let before = material.costs(each);
         let closed = closed_loops(&mut bed, span).await?;
         let costs = [before, material.costs(each)];
+        bed.stop()?;
         let best = most(&closed);
+        let mut bed = Bed::start(&healthy, programs.clone()).await?;
+        eprintln!("n = {}: one client …", bench.nodes);
+        let alone = bed.measure(Pace::Closed { in_flight: 1 }, span).await?;
         let mut open = Vec::new();
         for fraction in FRACTIONS {
             eprintln!("n = {}: open loop at {:.0}/s …", bench.nodes, fraction * best);
@@ -106,7 +109,7 @@ impl Carried {
                 crashed,
                 ..bench.clone()
             };
-            let mut bed = Bed::start(&bench, programs.clone()).await?;
+            let mut bed = Bed::start(&bench, programs.giving_way()).await?;
             eprintln!("n = {}, {crashed} crashed …", bench.nodes);
             let closed = closed_loops(&mut bed, span).await?;
             bed.stop()?;

@@ -44,6 +44,14 @@ pub enum Pace {
     },
 }
 
+impl Pace {
+    /// Whether servers on the same cores have to give way to the load: it has to keep many requests in flight.
+    #[must_use]
+    pub fn needs_way(&self) -> bool {
+        matches!(self, Self::Closed { in_flight } if *in_flight > 1)
+    }
+}
+
 /// How long is measured, after how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Span {

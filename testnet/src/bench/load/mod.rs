@@ -113,7 +113,7 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), Error> {
     let programs = Programs::find()?;
     let runs = block_on(async {
         let mut interrupts = Interrupts::listen()?;
-        interrupts.unless(measure(&bench, programs, &paces, span)).await
+        interrupts.unless(measure(&bench, &programs, &paces, span)).await
     })?;
     println!("{}", table(&runs));
     explain(&runs);
@@ -171,17 +171,26 @@ pub(super) fn describe(bench: &Bench, span: Span) -> String {
 
 async fn measure(
     bench: &Bench,
-    programs: Programs,
+    programs: &Programs,
     paces: &[Pace],
     span: Span,
 ) -> Result<Vec<Measured>, Error> {
-    let mut bed = Bed::start(bench, programs).await?;
     let mut runs = Vec::new();
-    for pace in paces {
-        eprintln!("{} …", name(pace));
-        runs.push(bed.measure(*pace, span).await?);
+    // Loads that follow each other share a network if its servers are to give way to all of them, or to none.
+    for paces in paces.chunk_by(|one, other| one.needs_way() == other.needs_way()) {
+        let gives_way = paces.first().is_some_and(Pace::needs_way);
+        let programs = if gives_way {
+            programs.giving_way()
+        } else {
+            programs.clone()
+        };
+        let mut bed = Bed::start(bench, programs).await?;
+        for pace in paces {
+            eprintln!("{} …", name(pace));
+            runs.push(bed.measure(*pace, span).await?);
+        }
+        bed.stop()?;
     }
-    bed.stop()?;
     Ok(runs)
 }
 

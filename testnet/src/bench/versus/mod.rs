@@ -196,7 +196,7 @@ async fn measure(args: &VersusArgs, setting: &Setting, system: &mut SystemResult
         warm_up: args.warm_up,
         duration: args.duration,
     };
-    let mut running = Running::start(system.name, setting).await?;
+    let mut running = Running::start(system.name, setting, &setting.programs.giving_way()).await?;
     system.version = running.version().or_else(|| system.version.take());
     let trial = Pace::Closed {
         in_flight: TRIAL_IN_FLIGHT,
@@ -224,6 +224,11 @@ async fn measure(args: &VersusArgs, setting: &Setting, system: &mut SystemResult
             running.measure(Pace::Closed { in_flight }, span).await?,
         ));
     }
+    running.stop()?;
+    // New ones, which do not give way.
+    let mut running = Running::start(system.name, setting, &setting.programs).await?;
+    running.connect(system.spread.unwrap_or(FIRST)).await?;
+    running.measure(trial, span).await?;
     let one_client = running.measure(Pace::Closed { in_flight: 1 }, span).await?;
     let peak = levels
         .iter()

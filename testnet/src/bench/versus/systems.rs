@@ -167,29 +167,29 @@ impl<T: Target> Loaded<T> {
 }
 
 impl Running {
-    /// Starts a system anew.
+    /// Starts a system anew with these programs.
     ///
     /// # Errors
     /// Whatever keeps it from being ready.
-    pub(super) async fn start(name: Name, setting: &Setting) -> Result<Self, Error> {
+    pub(super) async fn start(name: Name, setting: &Setting, programs: &Programs) -> Result<Self, Error> {
         let gone = |what: &'static str| Error::Compared {
             system: what,
             what: "its program is gone".to_owned(),
         };
         match name {
             Name::Tagma => {
-                let bed = Bed::start(&setting.bench, setting.programs.clone()).await?;
+                let bed = Bed::start(&setting.bench, programs.clone()).await?;
                 Ok(Self::Tagma(Box::new(bed)))
             }
             Name::Etcd => {
                 let program = on_path("etcd").ok_or_else(|| gone(etcd::NAME))?;
-                let etcd = Etcd::start(&program, &setting.programs).await?;
+                let etcd = Etcd::start(&program, programs).await?;
                 Ok(Self::Etcd(etcd, Loaded::new(setting)))
             }
             Name::Zookeeper => {
                 let java = zookeeper::find().ok_or_else(|| gone(zookeeper::NAME))?;
                 let loaded = Loaded::new(setting);
-                let zookeeper = ZooKeeper::start(&java, &setting.programs, &loaded.value).await?;
+                let zookeeper = ZooKeeper::start(&java, programs, &loaded.value).await?;
                 Ok(Self::Zookeeper(zookeeper, loaded))
             }
         }
