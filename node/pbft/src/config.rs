@@ -32,7 +32,8 @@ impl Parameters {
 /// Parameters of this replica alone: they decide how fast things move, never what is right.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tuning {
-    /// How long a batch may wait for company while others are in flight.
+    /// How long a batch may wait for company while others are in flight. Longer makes larger batches where the processor is the limit, for each
+    /// costs the same whatever is in it; shorter answers sooner where round trips are long.
     pub batch_max_delay: Duration,
     /// Most batches proposed and not yet executed; at most the window.
     pub max_in_flight: u64,

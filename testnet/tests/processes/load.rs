@@ -1,10 +1,11 @@
 //! `bench load`: a short load on a real network gives numbers that fit together.
 
+use std::process::Command;
 use std::time::Duration;
 
 use tagma_testnet::bench::load::{Arrival, Bed, Bench, Pace, Span};
 
-use crate::support::{programs, runtime, turn};
+use crate::support::{programs, runtime, testnet_program, turn};
 
 #[test]
 fn a_short_load_is_acknowledged_counted_and_timed_from_when_it_was_due() {
@@ -53,4 +54,19 @@ fn a_short_load_is_acknowledged_counted_and_timed_from_when_it_was_due() {
     }
     // 2 s at 100 a second, each due 10 ms after the one before.
     assert!((open.offered - 100.0).abs() < 1.0, "{open:?}");
+}
+
+#[test]
+fn a_program_that_is_to_give_way_to_the_load_does() {
+    let nice = |told: &[&str]| -> i32 {
+        let output = Command::new(testnet_program())
+            .arg("hold")
+            .args(told)
+            .args(["--", "nice"])
+            .output()
+            .unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.trim().parse().unwrap()
+    };
+    assert_eq!(nice(&["--nice", "1"]), nice(&[]) + 1);
 }
