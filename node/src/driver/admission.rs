@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tagma_crypto::encode::decode;
 use tagma_crypto::{Digest, Request};
@@ -21,11 +20,6 @@ use crate::metrics::{Metrics, Path};
 
 /// So many events are dealt with at once, if no more requests than that wait here.
 const LIGHT: usize = 4;
-
-/// What each request that waits here allows a new one to wait for company. It cannot be proposed before those that are proposed
-/// already are decided, which takes longer than that; and in a batch of 16 a signature costs less than half.
-const PATIENCE_EACH: Duration = Duration::from_micros(25);
-const MOST_PATIENCE: Duration = Duration::from_millis(20);
 
 /// From so many good requests on a connection may have more of them unread.
 const EARNS: usize = 16;
@@ -87,12 +81,6 @@ impl Source for ClientEvents {
 
 impl Gate for Admission {
     type Event = ClientEvent;
-
-    fn patience(&self) -> Duration {
-        let waiting = self.waiting();
-        let waiting = u32::try_from(waiting).unwrap_or(u32::MAX);
-        PATIENCE_EACH.saturating_mul(waiting).min(MOST_PATIENCE)
-    }
 
     /// All or none go beside: the frames of a client keep their order.
     fn part(&self, events: Vec<ClientEvent>, busy: bool) -> (Vec<ClientEvent>, Vec<ClientEvent>) {

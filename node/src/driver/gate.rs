@@ -1,13 +1,12 @@
 //! What stands between a socket and the loop: it decodes what came in, and has its signatures checked.
 //!
 //! To wake another thread costs more than a signature or two. So a gate does what is little where the socket is read, and
-//! hands what is much to a thread of its own, which takes everything that waits for it at once: while nothing else is to be done
-//! nothing waits for company, and under load the batches grow.
+//! hands what is much to a thread of its own, which takes everything that waits for it at once: nothing waits for company, and under
+//! load the batches grow.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -15,11 +14,6 @@ use tokio::sync::watch;
 const MAX_EVENTS: usize = 128;
 /// Most events the thread beside deals with at once, when they come in several lists: enough that a batch of signatures pays.
 const MAX_BESIDE: usize = 1024;
-
-/// So many events need no more company.
-const COMPANY: usize = 512;
-/// How long the thread beside sleeps between looks for company.
-const STEP: Duration = Duration::from_millis(2);
 
 /// Where the events of a socket come from.
 pub(super) trait Source: Send + 'static {
@@ -40,11 +34,6 @@ pub(super) trait Gate: Send + Sync + 'static {
 
     /// Deals with events, in their order. False once the loop is gone.
     fn take(&self, events: Vec<Self::Event>) -> bool;
-
-    /// How long the thread beside may wait for company of the first events: nobody is served by their verdicts before that.
-    fn patience(&self) -> Duration {
-        Duration::ZERO
-    }
 
     /// Parts events into those to be dealt with at once, and those for the thread beside. `busy` says that the thread
     /// has events: those that must not overtake them go there too.
@@ -72,20 +61,11 @@ pub(super) fn beside<G: Gate>(gate: Arc<G>) -> (Beside<G::Event>, impl FnOnce() 
 fn work<G: Gate>(gate: &G, queue: &Receiver<Vec<G::Event>>, waiting: &AtomicUsize) {
     while let Ok(mut events) = queue.recv() {
         let mut lists = 1;
-        let end = Instant::now() + gate.patience();
-        loop {
-            while events.len() < MAX_BESIDE
-                && let Ok(more) = queue.try_recv()
-            {
-                events.extend(more);
-                lists += 1;
-            }
-            let left = end.saturating_duration_since(Instant::now());
-            if events.len() >= COMPANY || left.is_zero() {
-                break;
-            }
-            // Not woken by each that comes.
-            std::thread::sleep(left.min(STEP));
+        while events.len() < MAX_BESIDE
+            && let Ok(more) = queue.try_recv()
+        {
+            events.extend(more);
+            lists += 1;
         }
         if !gate.take(events) {
             return;
