@@ -1,7 +1,8 @@
 //! Faults of a replica's disk, without root.
 //!
 //! *Full*: the kernel refuses to let any file of the process grow beyond a limit (RLIMIT_FSIZE, set from outside with prlimit).
-//! The limit is where the log of its database ends at that moment, so the next record that the replica must keep finds no room.
+//! The limit is where the log of its database ends at that moment, so the next record that the replica must keep finds no room; or a little
+//! behind the end of what it has said, if that is longer, so that it can say why it ends.
 //! It sees a write that fails, as on a full disk: all it does about it is its own.
 //!
 //! *Slow*: whoever wants every write of a process to be slow needs root (a slow device, or a control group). What a replica
@@ -23,6 +24,8 @@ use crate::process::{self, Activity};
 
 /// What a process that starts on a full disk may still write into a file: less than a database needs.
 const NO_ROOM: u64 = 1 << 10;
+/// What a replica that finds no room may still say of it: what it says goes into a file too.
+const LAST_WORDS: u64 = 1 << 10;
 
 /// Its presence says that the disk of a replica is full.
 fn marker(layout: &Layout, node: u16) -> PathBuf {
@@ -50,7 +53,7 @@ pub fn set_full(network: &mut Network, node: u16, full: bool) -> Result<(), Erro
     let Some(pid) = network.activity(node).pid() else {
         return Ok(());
     };
-    let limit = full.then(|| log_end(&layout, node));
+    let limit = full.then(|| room(&layout, node));
     limit_files(node, pid, limit)?;
     process::note(
         &layout,
@@ -118,6 +121,12 @@ pub(crate) fn started(layout: &Layout, node: u16, pid: u32) -> Result<(), Error>
     limit_files(node, pid, Some(NO_ROOM))
 }
 
+/// How long the files of a replica may be that is to have no more room.
+fn room(layout: &Layout, node: u16) -> u64 {
+    let said = fs::metadata(layout.log(node)).map_or(0, |log| log.len());
+    log_end(layout, node).max(said + LAST_WORDS)
+}
+
 /// Where the newest log of a replica's database ends.
 fn log_end(layout: &Layout, node: u16) -> u64 {
     let database = layout.home(node).join("data").join("db");
@@ -150,5 +159,28 @@ fn limit_files(node: u16, pid: i32, limit: Option<u64>) -> Result<(), Error> {
             pid,
             source: nix::Error::from_raw(error.raw_os_error()),
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use super::*;
+
+    /// A replica whose database was shorter than its log could not say why it ended.
+    #[test]
+    fn a_full_disk_has_no_room_but_for_last_words() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::new(directory.path());
+        let database = layout.home(2).join("data").join("db");
+        for path in [&database, &layout.run(2)] {
+            fs::create_dir_all(path).unwrap();
+        }
+        fs::write(database.join("000004.log"), [0; 9000]).unwrap();
+        fs::write(database.join("000012.log"), [0; 3000]).unwrap();
+        fs::write(layout.log(2), [0; 100]).unwrap();
+        assert_eq!(room(&layout, 2), 3000);
+        fs::write(layout.log(2), [0; 2900]).unwrap();
+        assert_eq!(room(&layout, 2), 2900 + LAST_WORDS);
     }
 }
