@@ -156,7 +156,8 @@ pub fn run(args: &VersusArgs) -> Result<(), Error> {
     println!("versus · {configuration}");
     println!(
         "{} rounds, one system after the other, one at a time · values of {} bytes, as long as a signed transfer · {} s after {} s of \
-         warm-up each · closed loop with {:?} in flight, then with 1, then open loop (Poisson, seed {}) at half the peak",
+         warm-up each · closed loop with {:?} in flight, on servers that give way to the load and on others (the better counts), then with \
+         1, then open loop (Poisson, seed {}) at half the peak",
         args.rounds,
         setting.value_bytes,
         args.duration.as_secs_f64(),
@@ -216,19 +217,18 @@ async fn measure(args: &VersusArgs, setting: &Setting, system: &mut SystemResult
     if let Some(spread) = system.spread {
         running.connect(spread).await?;
     }
-    let mut levels = Vec::new();
-    for in_flight in &args.in_flight {
-        let in_flight = usize::try_from(*in_flight).unwrap_or(usize::MAX);
-        levels.push((
-            in_flight,
-            running.measure(Pace::Closed { in_flight }, span).await?,
-        ));
-    }
+    let mut levels = closed_loops(&mut running, &args.in_flight, span).await?;
     running.stop()?;
-    // New ones, which do not give way.
+    // New ones, which do not give way. Some do better in closed loops if they do, and some worse: the better one counts.
     let mut running = Running::start(system.name, setting, &setting.programs).await?;
     running.connect(system.spread.unwrap_or(FIRST)).await?;
     running.measure(trial, span).await?;
+    let others = closed_loops(&mut running, &args.in_flight, span).await?;
+    for (level, other) in levels.iter_mut().zip(others) {
+        if other.1.per_second > level.1.per_second {
+            *level = other;
+        }
+    }
     let one_client = running.measure(Pace::Closed { in_flight: 1 }, span).await?;
     let peak = levels
         .iter()
@@ -241,4 +241,18 @@ async fn measure(args: &VersusArgs, setting: &Setting, system: &mut SystemResult
     let half_peak = running.measure(half, span).await?;
     running.stop()?;
     Ok(Round::new(levels, one_client, half_peak))
+}
+
+async fn closed_loops(
+    running: &mut Running,
+    in_flight: &[u32],
+    span: Span,
+) -> Result<Vec<(usize, Sample)>, Error> {
+    let mut levels = Vec::new();
+    for in_flight in in_flight {
+        let in_flight = usize::try_from(*in_flight).unwrap_or(usize::MAX);
+        let sample = running.measure(Pace::Closed { in_flight }, span).await?;
+        levels.push((in_flight, sample));
+    }
+    Ok(levels)
 }
