@@ -15,11 +15,14 @@ use super::gate::{Gate, Source};
 use super::reader::Job;
 use super::shared::Shared;
 use super::{Inbox, Wake};
-use crate::core::{Admissible, ClientId, CoreInput, LedgerRules};
+use crate::core::{Admissible, ClientId, CoreInput, LedgerRules, ValidRequest};
 use crate::metrics::{Metrics, Path};
 
 /// So many events are dealt with at once, if no more requests than that wait here.
 const LIGHT: usize = 4;
+
+/// Most inputs handed to the loop at once: what else waits for it is not kept waiting for long.
+const MAX_TOGETHER: usize = 128;
 
 /// From so many good requests on a connection may have more of them unread.
 const EARNS: usize = 16;
@@ -114,20 +117,29 @@ impl Gate for Admission {
         }
         self.metrics.verified(Path::Clients, requests.len());
         let mut verdicts = self.rules.check_all(requests).into_iter();
-        taken.into_iter().all(|taken| match taken {
-            Taken::Input(input, permit) => self.inbox.send(Wake::Input(input, permit)).is_ok(),
-            Taken::Submit(connection, digest, permit) => match verdicts.next() {
-                Some(verdict) => self.judge(connection, digest, permit, verdict),
-                None => true,
-            },
+        let mut inputs = taken.into_iter().filter_map(|taken| match taken {
+            Taken::Input(input, permit) => Some((input, permit)),
+            Taken::Submit(connection, digest, permit) => {
+                let request = self.judge(connection, digest, verdicts.next()?)?;
+                let client = client_id(connection);
+                Some((CoreInput::Submit { client, request }, Some(permit)))
+            }
             // After its requests are judged: nothing is remembered of it then.
             Taken::Gone(connection) => {
                 self.conduct().remove(&connection);
                 self.clients.gone(connection);
-                let gone = CoreInput::ClientGone(client_id(connection));
-                self.inbox.send(Wake::Input(gone, None)).is_ok()
+                Some((CoreInput::ClientGone(client_id(connection)), None))
             }
-        })
+        });
+        loop {
+            let together: Vec<_> = inputs.by_ref().take(MAX_TOGETHER).collect();
+            if together.is_empty() {
+                return true;
+            }
+            if self.inbox.send(Wake::Inputs(together)).is_err() {
+                return false;
+            }
+        }
     }
 }
 
@@ -181,21 +193,19 @@ impl Admission {
         }
     }
 
+    /// The request, if it is good; else its sender is told, and strikes count.
     fn judge(
         &self,
         connection: ConnectionId,
         digest: Digest,
-        permit: FramePermit,
         verdict: Result<Admissible, Rejection>,
-    ) -> bool {
+    ) -> Option<ValidRequest> {
         match verdict {
             Ok(Admissible { valid, fresh }) => {
                 if let Some(requests) = self.conduct().entry(connection).or_default().earn(fresh) {
                     self.clients.widen(connection, requests);
                 }
-                let (client, request) = (client_id(connection), valid);
-                let input = CoreInput::Submit { client, request };
-                self.inbox.send(Wake::Input(input, Some(permit))).is_ok()
+                Some(valid)
             }
             Err(rejection) => {
                 self.metrics.not_admitted("invalid");
@@ -211,7 +221,7 @@ impl Admission {
                     self.clients
                         .close(connection, "too many requests that are not valid");
                 }
-                true
+                None
             }
         }
     }

@@ -70,6 +70,9 @@ use crate::core::CoreInput;
 enum Wake {
     /// Something for the core; the permit, if any, is given back when the core is done with it.
     Input(CoreInput, Option<FramePermit>),
+    /// Several of them, in order. One at a time each would wake a loop that has just gone to sleep after the one before, and that costs
+    /// more than to step through it.
+    Inputs(Vec<(CoreInput, Option<FramePermit>)>),
     /// The process is to end: no more steps.
     Stop,
 }

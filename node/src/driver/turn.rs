@@ -26,7 +26,7 @@ use crate::core::{ClientId, Core, CoreInput, CoreOutputs, TransferEvent};
 use crate::metrics::{Metrics, Phase};
 use crate::storage::RocksStore;
 
-/// Most inputs of one turn: they share a sync, and what they ask for does not wait longer than this takes.
+/// From so many inputs on a turn takes no more: they share a sync, and what they ask for does not wait longer than this takes.
 const MAX_INPUTS: usize = 512;
 /// With so few requests waiting, other replicas are waited for, not the processor.
 const FEW: usize = 4;
@@ -251,18 +251,28 @@ impl Loop {
     }
 }
 
-/// Hands on `first` and what else is here, in order and [`MAX_INPUTS`] at most; what is left stays in the inbox. False if told to
-/// stop.
+/// Hands on `first` and what else is here, in order, until it is [`MAX_INPUTS`] or more; what is left stays in the inbox. False if told
+/// to stop.
 fn hand_on(first: Wake, inbox: &mut UnboundedReceiver<Wake>, mut step: impl FnMut(CoreInput)) -> bool {
-    let others = std::iter::from_fn(|| inbox.try_recv().ok());
-    for wake in std::iter::once(first).chain(others).take(MAX_INPUTS) {
+    let mut stepped = 0;
+    let mut next = Some(first);
+    while let Some(wake) = next {
         match wake {
             Wake::Stop => return false,
             Wake::Input(input, permit) => {
                 step(input);
                 drop(permit);
+                stepped += 1;
+            }
+            Wake::Inputs(inputs) => {
+                stepped += inputs.len();
+                for (input, permit) in inputs {
+                    step(input);
+                    drop(permit);
+                }
             }
         }
+        next = if stepped < MAX_INPUTS { inbox.try_recv().ok() } else { None };
     }
     true
 }
@@ -319,9 +329,12 @@ mod tests {
     fn turns_lose_no_input_however_many_there_are() {
         let (sender, mut inbox) = unbounded_channel();
         let count = u64::try_from(3 * MAX_INPUTS + 7).unwrap();
-        for number in 0..count {
-            let input = CoreInput::Synced(Ticket(number));
-            sender.send(Wake::Input(input, None)).unwrap();
+        let input = |number| CoreInput::Synced(Ticket(number));
+        // Every ninth alone, the others together.
+        for number in (0..count).step_by(9) {
+            sender.send(Wake::Input(input(number), None)).unwrap();
+            let together = (number + 1..count.min(number + 9)).map(|number| (input(number), None));
+            sender.send(Wake::Inputs(together.collect())).unwrap();
         }
         let mut stepped = Vec::new();
         while let Ok(first) = inbox.try_recv() {
@@ -330,7 +343,7 @@ mod tests {
                 CoreInput::Synced(Ticket(number)) => stepped.push(number),
                 other => unreachable!("{other:?}"),
             }));
-            assert!(stepped.len() - before <= MAX_INPUTS);
+            assert!(stepped.len() - before < MAX_INPUTS + 9);
         }
         assert_eq!(stepped, (0..count).collect::<Vec<_>>());
     }
