@@ -1,6 +1,7 @@
 //! Getting what others have: bodies by digest, final batches by sequence number. One source at a time; a source that
 //! does not answer in time, or answers wrongly, costs its turn.
 
+use core::time::Duration;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -21,8 +22,10 @@ struct WantedBody {
     /// Every sequence number that waits for it.
     seqs: BTreeSet<SeqNum>,
     sources: BTreeSet<ReplicaId>,
-    asked: ReplicaId,
-    at: Time,
+    /// Who was asked last, if anybody was.
+    asked: Option<ReplicaId>,
+    /// When the next one is asked.
+    due: Time,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,39 +52,69 @@ fn after(candidates: &BTreeSet<ReplicaId>, last: Option<ReplicaId>) -> Option<Re
 }
 
 impl Replica {
-    /// Asks one of `sources` for a body.
+    /// Asks one of `sources` for a body, unless it comes by itself before `patience` is over.
     pub(crate) fn want_body(
         &mut self,
         seq: SeqNum,
         digest: Digest,
         mut sources: BTreeSet<ReplicaId>,
+        patience: Duration,
         out: &mut Outputs,
     ) {
         sources.remove(&self.id());
+        let due = self.now.clock.plus(patience);
         if let Some(wanted) = self.fetcher.bodies.get_mut(&digest) {
             wanted.seqs.insert(seq);
             wanted.sources.append(&mut sources);
-            return;
+            if wanted.asked.is_none() {
+                wanted.due = wanted.due.min(due);
+            }
+        } else {
+            if sources.is_empty() {
+                // A digest of a certificate without known signers here: anybody may have it.
+                sources = self.quorum.all().filter(|id| *id != self.id()).collect();
+            }
+            let wanted = WantedBody {
+                seqs: [seq].into(),
+                sources,
+                asked: None,
+                due,
+            };
+            self.fetcher.bodies.insert(digest, wanted);
         }
-        if sources.is_empty() {
-            // A digest of a certificate without known signers here: anybody may have it.
-            sources = self.quorum.all().filter(|id| *id != self.id()).collect();
+        self.ask_for_bodies(out);
+    }
+
+    /// Asks the next source of each body that is due and has not come another way.
+    fn ask_for_bodies(&mut self, out: &mut Outputs) {
+        let (now, timeout) = (self.now.clock, self.config.tuning.fetch_timeout);
+        let mut wanted_bodies = core::mem::take(&mut self.fetcher.bodies);
+        wanted_bodies.retain(|digest, wanted| {
+            wanted.seqs.retain(|seq| self.waits_for_body(*seq, digest));
+            !wanted.seqs.is_empty()
+        });
+        self.fetcher.bodies = wanted_bodies;
+        let mut ask = Vec::new();
+        for (digest, wanted) in &mut self.fetcher.bodies {
+            if wanted.due > now {
+                continue;
+            }
+            wanted.due = now.plus(timeout);
+            let last = wanted.asked.or(self.fetcher.last_source);
+            if let Some(next) = after(&wanted.sources, last) {
+                wanted.asked = Some(next);
+                ask.extend(wanted.seqs.first().map(|seq| {
+                    let (seq, digest) = (*seq, *digest);
+                    (next, Message::FetchBody { seq, digest })
+                }));
+            }
         }
-        let Some(asked) = after(&sources, self.fetcher.last_source) else {
-            return;
-        };
-        let wanted = WantedBody {
-            seqs: [seq].into(),
-            sources,
-            asked,
-            at: self.now.clock,
-        };
-        self.fetcher.bodies.insert(digest, wanted);
-        self.send(Recipient::One(asked), Message::FetchBody { seq, digest }, out);
-        self.timers.ensure(
-            Timer::Fetch,
-            self.now.clock.plus(self.config.tuning.fetch_timeout),
-        );
+        for (source, message) in ask {
+            self.send(Recipient::One(source), message, out);
+        }
+        if let Some(due) = self.fetcher.bodies.values().map(|wanted| wanted.due).min() {
+            self.timers.advance(Timer::Fetch, due);
+        }
     }
 
     /// Somebody asks for a body.
@@ -257,27 +290,7 @@ impl Replica {
     /// Asks others for what did not come in time.
     pub(crate) fn on_fetch_timer(&mut self, out: &mut Outputs) {
         let (now, timeout) = (self.now.clock, self.config.tuning.fetch_timeout);
-        let mut ask = Vec::new();
-        let mut wanted_bodies = core::mem::take(&mut self.fetcher.bodies);
-        wanted_bodies.retain(|digest, wanted| {
-            wanted.seqs.retain(|seq| self.waits_for_body(*seq, digest));
-            !wanted.seqs.is_empty()
-        });
-        self.fetcher.bodies = wanted_bodies;
-        for (digest, wanted) in &mut self.fetcher.bodies {
-            if now.since(wanted.at) >= timeout
-                && let Some(next) = after(&wanted.sources, Some(wanted.asked))
-            {
-                (wanted.asked, wanted.at) = (next, now);
-                ask.extend(wanted.seqs.first().map(|seq| {
-                    let (seq, digest) = (*seq, *digest);
-                    (next, Message::FetchBody { seq, digest })
-                }));
-            }
-        }
-        for (source, message) in ask {
-            self.send(Recipient::One(source), message, out);
-        }
+        self.ask_for_bodies(out);
         if let Some(wanted) = self
             .fetcher
             .blocks
@@ -287,8 +300,8 @@ impl Replica {
             self.peers.entry(wanted.asked).or_default().lacks_block = Some((wanted.from, now));
             self.fetch_blocks_if_behind(out);
         }
-        if !self.fetcher.bodies.is_empty() || self.fetcher.blocks.is_some() {
-            self.timers.ensure(Timer::Fetch, now.plus(timeout / 2));
+        if self.fetcher.blocks.is_some() {
+            self.timers.advance(Timer::Fetch, now.plus(timeout / 2));
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The normal case (OSDI '99 §4.2): PRE-PREPARE, PREPARE, COMMIT, and execution in order.
 
+use core::time::Duration;
 use std::sync::Arc;
 
 use tagma_crypto::Digest;
@@ -354,7 +355,7 @@ impl Replica {
             } else {
                 sources.insert(vote.sender);
             }
-            self.want_body(seq, vote.digest, sources, out);
+            self.want_body(seq, vote.digest, sources, Duration::ZERO, out);
             return;
         };
         mutant!(ChecksRequestsAgain, {
@@ -399,8 +400,7 @@ impl Replica {
         if supporters >= self.quorum.weak() {
             return true;
         }
-        let wait =
-            core::time::Duration::from_millis(proposed - limit).min(self.config.tuning.request_timeout);
+        let wait = Duration::from_millis(proposed - limit).min(self.config.tuning.request_timeout);
         self.timers.advance(Timer::Held, self.now.clock.plus(wait));
         false
     }
@@ -507,7 +507,14 @@ impl Replica {
                     .iter()
                     .map(|endorsement| endorsement.sender)
                     .collect();
-                self.want_body(seq, digest, sources, out);
+                // Votes overtake a proposal whose many signatures are still being checked here.
+                let on_its_way = certificate.view == self.view && self.mode() == Mode::Normal;
+                let patience = if on_its_way {
+                    self.config.tuning.fetch_timeout / 8
+                } else {
+                    Duration::ZERO
+                };
+                self.want_body(seq, digest, sources, patience, out);
             }
         }
     }

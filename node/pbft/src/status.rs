@@ -73,19 +73,21 @@ impl Replica {
 
     pub(crate) fn on_status_timer(&mut self, out: &mut Outputs) {
         let mark = (self.target(), self.executed);
-        let stuck = mark == self.progress_mark && self.wants_something();
-        let wants = self.wants_something();
+        let progresses = mark != self.progress_mark;
         self.progress_mark = mark;
-        if stuck || !wants {
+        let wants = self.wants_something();
+        // Whoever executes one batch after the other lacks nothing, also in the moments between two in which it wants nothing: its
+        // STATUS would only cross what is on its way, and have it sent once more.
+        if !progresses {
             self.send_status(Recipient::Others, out);
         }
-        if stuck {
+        if wants && !progresses {
             self.fetch_blocks_if_behind(out);
             // A CHECKPOINT may have been lost; it is the only thing that moves the window.
             self.announce_checkpoint(out);
         }
         let tuning = &self.config.tuning;
-        let interval = if wants {
+        let interval = if wants || progresses {
             tuning.status_interval
         } else {
             tuning.idle_status_interval

@@ -272,7 +272,11 @@ fn hand_on(first: Wake, inbox: &mut UnboundedReceiver<Wake>, mut step: impl FnMu
                 }
             }
         }
-        next = if stepped < MAX_INPUTS { inbox.try_recv().ok() } else { None };
+        next = if stepped < MAX_INPUTS {
+            inbox.try_recv().ok()
+        } else {
+            None
+        };
     }
     true
 }

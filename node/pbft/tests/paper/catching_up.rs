@@ -10,6 +10,9 @@ use tagma_pbft::{Event, Input, Standing};
 
 use crate::common::{Cluster, craft, id, n, parameters, tuning};
 
+/// How long a body is waited for that may come by itself: an eighth of the time within which one that was asked for must come.
+const PATIENCE: Duration = Duration::from_millis(125);
+
 fn asked_for_body(cluster: &mut Cluster, i: u16) -> Vec<(u16, Digest)> {
     std::mem::take(&mut cluster.node(i).sent)
         .into_iter()
@@ -48,7 +51,10 @@ fn commit_certificates_count_in_any_view_and_mode() {
             let commit = cluster.commit(sender, commit_view, 1, body.digest());
             cluster.feed(3, sender, commit).unwrap();
         }
-        // It has prepared nothing and has to ask for the body.
+        // It has prepared nothing and has to ask for the body, unless it may still come: see the next test.
+        if (commit_view, leaves) == (0, false) {
+            cluster.pass(PATIENCE);
+        }
         let asked = asked_for_body(&mut cluster, 3);
         assert_eq!(asked.len(), 1);
         let answer = Message::Body(body.batch().clone());
@@ -59,6 +65,60 @@ fn commit_certificates_count_in_any_view_and_mode() {
         );
         assert_eq!(cluster.chain_of(3), ["[a]"]);
     }
+}
+
+/// Votes overtake a proposal whose many signatures are still being checked: under load one body of forty was fetched that was
+/// here already, and checked twice.
+#[test]
+fn a_body_that_may_be_on_its_way_is_not_asked_for_at_once() {
+    for comes in [true, false] {
+        let mut cluster = Cluster::new(4);
+        let digest = cluster.digest(&["a"]);
+        for sender in 0..3 {
+            let commit = cluster.commit(sender, 0, 1, digest);
+            cluster.feed(3, sender, commit).unwrap();
+        }
+        cluster.pass(PATIENCE / 2);
+        assert_eq!(asked_for_body(&mut cluster, 3), []);
+        if comes {
+            let proposal = cluster.pre_prepare(0, 1, &["a"]);
+            cluster.feed(3, 0, proposal).unwrap();
+            assert!(cluster.execute(3));
+        }
+        cluster.pass(PATIENCE / 2);
+        let asked = asked_for_body(&mut cluster, 3);
+        assert_eq!(
+            asked.len(),
+            usize::from(!comes),
+            "asked {asked:?}, comes: {comes}"
+        );
+        // Who does not answer costs its turn.
+        cluster.pass(tuning().fetch_timeout);
+        assert_eq!(asked_for_body(&mut cluster, 3).len(), usize::from(!comes));
+    }
+}
+
+/// Between two batches a replica wants nothing. Its STATUS of such a moment crossed the next proposal, which was sent again.
+#[test]
+fn no_status_goes_out_while_batches_are_executed() {
+    let mut cluster = Cluster::new(4);
+    let statuses = |cluster: &mut Cluster| -> usize {
+        let sent = (0..4).flat_map(|i| cluster.take_sent(i));
+        sent.filter(|message| matches!(message, Message::Status(_)))
+            .count()
+    };
+    cluster.submit_to_all("first");
+    cluster.run(Duration::from_millis(200));
+    statuses(&mut cluster);
+    for number in 0..20 {
+        cluster.submit_to_all(&number.to_string());
+        cluster.run(Duration::from_millis(200));
+    }
+    assert_eq!(cluster.chain_of(3).len(), 21);
+    assert_eq!(statuses(&mut cluster), 0);
+    // Whoever has missed the end of it hears so soon.
+    cluster.run(2 * tuning().status_interval);
+    assert!(statuses(&mut cluster) >= 4);
 }
 
 /// COMMITs of two views make no certificate together, nor do COMMITs for two digests.
