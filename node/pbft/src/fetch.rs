@@ -62,58 +62,42 @@ impl Replica {
         out: &mut Outputs,
     ) {
         sources.remove(&self.id());
-        let due = self.now.clock.plus(patience);
-        if let Some(wanted) = self.fetcher.bodies.get_mut(&digest) {
-            wanted.seqs.insert(seq);
-            wanted.sources.append(&mut sources);
-            if wanted.asked.is_none() {
-                wanted.due = wanted.due.min(due);
-            }
-        } else {
-            if sources.is_empty() {
-                // A digest of a certificate without known signers here: anybody may have it.
-                sources = self.quorum.all().filter(|id| *id != self.id()).collect();
-            }
-            let wanted = WantedBody {
-                seqs: [seq].into(),
-                sources,
-                asked: None,
-                due,
-            };
-            self.fetcher.bodies.insert(digest, wanted);
+        let (now, due) = (self.now.clock, self.now.clock.plus(patience));
+        let wanted = self.fetcher.bodies.entry(digest).or_insert(WantedBody {
+            seqs: BTreeSet::new(),
+            sources: BTreeSet::new(),
+            asked: None,
+            due,
+        });
+        wanted.seqs.insert(seq);
+        wanted.sources.append(&mut sources);
+        if wanted.sources.is_empty() {
+            // A digest of a certificate without known signers here: anybody may have it.
+            let me = self.config.id;
+            wanted.sources = self.quorum.all().filter(|id| *id != me).collect();
         }
-        self.ask_for_bodies(out);
+        if wanted.asked.is_none() {
+            wanted.due = wanted.due.min(due);
+            if wanted.due <= now {
+                self.ask_for_body(&digest, out);
+            } else {
+                self.timers.advance(Timer::Fetch, wanted.due);
+            }
+        }
     }
 
-    /// Asks the next source of each body that is due and has not come another way.
-    fn ask_for_bodies(&mut self, out: &mut Outputs) {
-        let (now, timeout) = (self.now.clock, self.config.tuning.fetch_timeout);
-        let mut wanted_bodies = core::mem::take(&mut self.fetcher.bodies);
-        wanted_bodies.retain(|digest, wanted| {
-            wanted.seqs.retain(|seq| self.waits_for_body(*seq, digest));
-            !wanted.seqs.is_empty()
-        });
-        self.fetcher.bodies = wanted_bodies;
-        let mut ask = Vec::new();
-        for (digest, wanted) in &mut self.fetcher.bodies {
-            if wanted.due > now {
-                continue;
-            }
-            wanted.due = now.plus(timeout);
-            let last = wanted.asked.or(self.fetcher.last_source);
-            if let Some(next) = after(&wanted.sources, last) {
-                wanted.asked = Some(next);
-                ask.extend(wanted.seqs.first().map(|seq| {
-                    let (seq, digest) = (*seq, *digest);
-                    (next, Message::FetchBody { seq, digest })
-                }));
-            }
-        }
-        for (source, message) in ask {
-            self.send(Recipient::One(source), message, out);
-        }
-        if let Some(due) = self.fetcher.bodies.values().map(|wanted| wanted.due).min() {
-            self.timers.advance(Timer::Fetch, due);
+    /// Asks the next source of a body that is wanted.
+    fn ask_for_body(&mut self, digest: &Digest, out: &mut Outputs) {
+        let Some(wanted) = self.fetcher.bodies.get_mut(digest) else {
+            return;
+        };
+        wanted.due = self.now.clock.plus(self.config.tuning.fetch_timeout);
+        self.timers.advance(Timer::Fetch, wanted.due);
+        let next = after(&wanted.sources, wanted.asked.or(self.fetcher.last_source));
+        if let (Some(next), Some(seq)) = (next, wanted.seqs.first().copied()) {
+            wanted.asked = Some(next);
+            let digest = *digest;
+            self.send(Recipient::One(next), Message::FetchBody { seq, digest }, out);
         }
     }
 
@@ -290,7 +274,23 @@ impl Replica {
     /// Asks others for what did not come in time.
     pub(crate) fn on_fetch_timer(&mut self, out: &mut Outputs) {
         let (now, timeout) = (self.now.clock, self.config.tuning.fetch_timeout);
-        self.ask_for_bodies(out);
+        let mut bodies = core::mem::take(&mut self.fetcher.bodies);
+        bodies.retain(|digest, wanted| {
+            wanted.seqs.retain(|seq| self.waits_for_body(*seq, digest));
+            !wanted.seqs.is_empty()
+        });
+        let due: Vec<Digest> = bodies
+            .iter()
+            .filter(|(_, wanted)| wanted.due <= now)
+            .map(|(digest, _)| *digest)
+            .collect();
+        self.fetcher.bodies = bodies;
+        for digest in due {
+            self.ask_for_body(&digest, out);
+        }
+        if let Some(due) = self.fetcher.bodies.values().map(|wanted| wanted.due).min() {
+            self.timers.advance(Timer::Fetch, due);
+        }
         if let Some(wanted) = self
             .fetcher
             .blocks
