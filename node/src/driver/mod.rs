@@ -33,6 +33,7 @@ mod asked;
 mod beside;
 mod clients;
 mod clock;
+mod company;
 mod evidence;
 mod execution;
 mod fatal;

@@ -12,12 +12,13 @@ use tagma_ledger::{Genesis, LedgerStore};
 use tagma_pbft::{ReplicaId, Ticket, Verifier};
 use tagma_wire::{ClientEvents, ClientListener, Identity, PeerEndpoint, PeerEvents, PeerInfo, WireCounters};
 use tokio::runtime::Runtime;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle as Task;
 
 use super::admission::Admission;
 use super::beside::{Beside, BesideParts, thread};
 use super::clients::Clients;
+use super::company::Company;
 use super::interposer::{Interposer, Wire};
 use super::mesh::Mesh;
 use super::phases::Phases;
@@ -26,7 +27,7 @@ use super::reader::Questions;
 use super::setup::{NodeSetup, lock_failure, open_store, store_failure};
 use super::shared::{Published, Shared};
 use super::turn::Loop;
-use super::verification::Verification;
+use super::verification::{self, Verification};
 use super::views::SyncedViews;
 use super::{Clock, Inbox, Wake, gate};
 use crate::config::ConfigError;
@@ -161,6 +162,7 @@ impl Node {
             let _ = beside.evidence.send(evidence);
         }
         let stop_gates = watch::Sender::new(false);
+        let quorum = verifier.ring().quorum;
         let verification = Verification {
             verifier,
             mesh: mesh.clone(),
@@ -169,6 +171,8 @@ impl Node {
             metrics: metrics.clone(),
             quotas: Mutex::new(Quotas::new(genesis.parameters.window, shared.published().place())),
             shared: Arc::clone(&shared),
+            company: Mutex::new(Company::new(me, quorum)),
+            held: Notify::new(),
             strikes: Mutex::new(BTreeMap::new()),
         };
         let admission = Admission {
@@ -189,6 +193,8 @@ impl Node {
         beside.threads.push(thread("admission", admit)?);
         let stopping = || stop_gates.subscribe();
         let gates = vec![
+            io.runtime()
+                .spawn(verification::dismiss(Arc::clone(&verification), stopping())),
             io.runtime()
                 .spawn(gate::run(peer_events, verification, verifying, stopping())),
             io.runtime()

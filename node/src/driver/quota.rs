@@ -43,6 +43,17 @@ pub(super) struct Place {
     pub(super) stable: SeqNum,
 }
 
+/// Whether a message is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admitted {
+    /// It is: agreement needs the first vote of each replica for its phase, view and sequence number.
+    Needed,
+    /// It is, within what its sender may send or was asked for.
+    Counted,
+    /// It is not.
+    No,
+}
+
 /// What the peers have used up.
 pub(super) struct Quotas {
     /// Votes so far above the last stable checkpoint are of use: the stable checkpoint of a peer may be ahead.
@@ -78,19 +89,22 @@ impl Quotas {
     }
 
     /// Whether to look at this message of `from`; `owed` says whether it answers a question.
-    pub(super) fn admits(&mut self, from: ReplicaId, message: &Message, owed: bool, now: Instant) -> bool {
-        if owed || self.is_needed(from, message) {
-            return true;
+    pub(super) fn admit(&mut self, from: ReplicaId, message: &Message, owed: bool, now: Instant) -> Admitted {
+        if owed {
+            return Admitted::Counted;
+        }
+        if self.is_needed(from, message) {
+            return Admitted::Needed;
         }
         let account = match message {
             Message::PrePrepare { .. } | Message::Vote(_) => Account::Votes,
             _ => Account::Rest,
         };
         if self.throttle.is_exhausted((from, account), now) {
-            return false;
+            return Admitted::No;
         }
         self.throttle.charge((from, account), cost(message), now);
-        true
+        Admitted::Counted
     }
 
     /// Of what `from` has sent so many signatures were bad, without its being their signer.
@@ -187,11 +201,15 @@ mod tests {
         })
     }
 
+    fn admits(quotas: &mut Quotas, from: ReplicaId, message: &Message, owed: bool, now: Instant) -> bool {
+        quotas.admit(from, message, owed, now) != Admitted::No
+    }
+
     /// How many of a peer's votes like this one are looked at.
     fn flood(quotas: &mut Quotas, message: &Message, now: Instant) -> usize {
         let peer = ReplicaId::new(2);
         (0..10_000)
-            .filter(|_| quotas.admits(peer, message, false, now))
+            .filter(|_| admits(quotas, peer, message, false, now))
             .count()
     }
 
@@ -205,7 +223,7 @@ mod tests {
         for seq in 102..=116 {
             for phase in [Phase::Prepare, Phase::Commit] {
                 assert!(
-                    quotas.admits(peer, &vote(phase, 3, seq, 2), false, now),
+                    admits(&mut quotas, peer, &vote(phase, 3, seq, 2), false, now),
                     "{phase:?} {seq}"
                 );
             }
@@ -218,10 +236,10 @@ mod tests {
             vote(Phase::Prepare, 2, 105, 2),
             vote(Phase::Prepare, 3, 105, 1),
         ] {
-            assert!(!quotas.admits(peer, &useless, false, now), "{useless:?}");
+            assert!(!admits(&mut quotas, peer, &useless, false, now), "{useless:?}");
         }
         assert!(
-            quotas.admits(
+            admits(&mut quotas, 
                 peer,
                 &Message::Body(tagma_pbft::Batch {
                     time_ms: 1,
@@ -233,7 +251,7 @@ mod tests {
             "an answer is looked at"
         );
         assert!(
-            quotas.admits(ReplicaId::new(1), &again, false, now),
+            admits(&mut quotas, ReplicaId::new(1), &again, false, now),
             "others have quotas of their own"
         );
         let later = now + Duration::from_secs(9);
@@ -252,7 +270,7 @@ mod tests {
         let (mut quotas, peer) = (Quotas::new(WINDOW, START), ReplicaId::new(2));
         quotas.wasted(peer, 3000, now);
         assert!(
-            !quotas.admits(peer, &question, false, now),
+            !admits(&mut quotas, peer, &question, false, now),
             "bad requests were forwarded"
         );
     }
@@ -263,21 +281,21 @@ mod tests {
         flood(&mut quotas, &vote(Phase::Commit, 3, 101, 2), now);
         let peer = ReplicaId::new(2);
         let next = vote(Phase::Commit, 4, 101, 2);
-        assert!(!quotas.admits(peer, &next, false, now));
+        assert!(!admits(&mut quotas, peer, &next, false, now));
         quotas.at(Place {
             target: View::new(4),
             ..START
         });
-        assert!(quotas.admits(peer, &next, false, now));
-        assert!(!quotas.admits(peer, &next, false, now));
+        assert!(admits(&mut quotas, peer, &next, false, now));
+        assert!(!admits(&mut quotas, peer, &next, false, now));
         let beyond = vote(Phase::Commit, 4, 124, 2);
-        assert!(!quotas.admits(peer, &beyond, false, now));
+        assert!(!admits(&mut quotas, peer, &beyond, false, now));
         quotas.at(Place {
             view: View::new(4),
             target: View::new(4),
             stable: SeqNum::new(108),
         });
-        assert!(quotas.admits(peer, &beyond, false, now));
+        assert!(admits(&mut quotas, peer, &beyond, false, now));
     }
 
     #[test]
@@ -290,7 +308,7 @@ mod tests {
                 ..START
             });
             for seq in stable..stable + 100 {
-                quotas.admits(peer, &vote(Phase::Prepare, 3, seq, 2), false, now);
+                admits(&mut quotas, peer, &vote(Phase::Prepare, 3, seq, 2), false, now);
             }
         }
         assert!(quotas.said.values().all(|said| said.len() <= 16));

@@ -9,12 +9,15 @@ use std::time::{Duration, Instant};
 use tagma_crypto::encode::decode;
 use tagma_pbft::error::Rejection;
 use tagma_pbft::io::Check;
-use tagma_pbft::{Incoming, Kind, Message, ReplicaId, Verified, Verifier};
+use tagma_pbft::message::Vote;
+use tagma_pbft::{Incoming, Kind, Message, ReplicaId, SeqNum, Verified, Verifier};
 use tagma_wire::{FramePermit, Lane, PeerEvent, PeerEvents};
+use tokio::sync::{Notify, watch};
 
+use super::company::{Company, PATIENCE};
 use super::gate::{Gate, Source};
 use super::mesh::Mesh;
-use super::quota::Quotas;
+use super::quota::{Admitted, Quotas};
 use super::shared::Shared;
 use super::transcript::Transcript;
 use super::{Inbox, Wake};
@@ -49,6 +52,9 @@ pub(super) struct Verification {
     pub(super) metrics: Metrics,
     pub(super) shared: Arc<Shared>,
     pub(super) quotas: Mutex<Quotas>,
+    pub(super) company: Mutex<Company<FramePermit>>,
+    /// Told when a vote comes while none is held.
+    pub(super) held: Notify,
     pub(super) strikes: Mutex<BTreeMap<ReplicaId, (Instant, u32)>>,
 }
 
@@ -86,9 +92,11 @@ impl Gate for Verification {
     fn take(&self, events: Vec<PeerEvent>) -> bool {
         let mut taken = Vec::with_capacity(events.len());
         let mut messages = Vec::with_capacity(events.len());
+        let mut decided = false;
         let now = Instant::now();
+        let place = self.shared.published().place();
         let mut quotas = self.quotas();
-        quotas.at(self.shared.published().place());
+        quotas.at(place);
         for event in events {
             match event {
                 PeerEvent::Connected { peer } => {
@@ -111,12 +119,18 @@ impl Gate for Verification {
                             let kind = message.kind();
                             self.metrics.received(kind, payload.len());
                             let owed = self.mesh.asked.came(peer, kind);
-                            if !quotas.admits(peer, &message, owed, now) {
+                            let admitted = quotas.admit(peer, &message, owed, now);
+                            if admitted == Admitted::No {
                                 self.metrics.rejected(kind.name(), "over_quota");
                                 continue;
                             }
-                            let Some(message) = self.mesh.arrived(peer, message) else {
-                                continue;
+                            let message = match self.mesh.arrived(peer, message) {
+                                Some(Message::Vote(vote)) if admitted == Admitted::Needed => {
+                                    decided |= self.hold(vote, permit, place.stable);
+                                    continue;
+                                }
+                                Some(message) => message,
+                                None => continue,
                             };
                             taken.push(Taken::Message {
                                 from: peer,
@@ -141,6 +155,44 @@ impl Gate for Verification {
         }
         // Not while signatures are checked, which this is called for by two threads.
         drop(quotas);
+        if decided {
+            self.gather(&mut taken, &mut messages);
+        }
+        self.settle(taken, messages, now)
+    }
+}
+
+impl Verification {
+    /// Has a vote wait for those with which it decides something. Whether these are here now.
+    fn hold(&self, vote: Vote, permit: FramePermit, stable: SeqNum) -> bool {
+        let mut company = self.company();
+        let decided = company.join(vote, permit, stable);
+        if !decided && company.len() == 1 {
+            self.held.notify_one();
+        }
+        decided
+    }
+
+    /// Adds the votes that are held.
+    fn gather(&self, taken: &mut Vec<Taken>, messages: &mut Vec<Message>) {
+        for (vote, permit) in self.company().leave() {
+            let from = vote.sender;
+            let message = Message::Vote(vote);
+            taken.push(Taken::Message {
+                from,
+                kind: message.kind(),
+                forwarded: 0,
+                permit,
+            });
+            messages.push(message);
+        }
+    }
+
+    /// Has the signatures of messages checked, and hands on what was taken. False once the loop is gone.
+    fn settle(&self, taken: Vec<Taken>, messages: Vec<Message>, now: Instant) -> bool {
+        if taken.is_empty() {
+            return true;
+        }
         self.metrics.verified(Path::Peers, messages.len());
         let mut verdicts = self.verifier.verify_all(messages).into_iter();
         taken.into_iter().all(|taken| match taken {
@@ -162,12 +214,15 @@ impl Gate for Verification {
             },
         })
     }
-}
 
-impl Verification {
     // Every change of them is whole: a panic elsewhere leaves at worst a message uncounted.
     fn quotas(&self) -> MutexGuard<'_, Quotas> {
         self.quotas.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    // Every change of it is whole, too.
+    fn company(&self) -> MutexGuard<'_, Company<FramePermit>> {
+        self.company.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn judge(
@@ -216,6 +271,23 @@ impl Verification {
 /// The wire knows the peers of genesis alone, whose numbers fit.
 fn replica(peer: tagma_wire::PeerId) -> Option<ReplicaId> {
     u16::try_from(peer).ok().map(ReplicaId::new)
+}
+
+/// Has votes that have waited long enough verified, until the process stops or the loop is gone.
+pub(super) async fn dismiss(verification: Arc<Verification>, mut stopping: watch::Receiver<bool>) {
+    loop {
+        tokio::select! {
+            () = verification.held.notified() => {}
+            // An error means that the sender is gone, which is a stop as well.
+            _ = stopping.wait_for(|stopping| *stopping) => return,
+        }
+        tokio::time::sleep(PATIENCE).await;
+        let (mut taken, mut messages) = (Vec::new(), Vec::new());
+        verification.gather(&mut taken, &mut messages);
+        if !verification.settle(taken, messages, Instant::now()) {
+            return;
+        }
+    }
 }
 
 /// Does the checks that the protocol asks for, until the loop is gone. They take long, so no vote waits behind them.
