@@ -124,6 +124,11 @@ impl<S: Store> Executor<S> {
         &self.view
     }
 
+    /// Whether the block at this height is a checkpoint, for which the state goes to disk.
+    pub fn is_checkpoint(&self, seq: SeqNum) -> bool {
+        seq.get().is_multiple_of(self.parameters.checkpoint_interval)
+    }
+
     /// The store with the ledger's records.
     pub fn ledger(&self) -> &LedgerStore<S> {
         &self.ledger

@@ -43,7 +43,7 @@ pub(super) struct BesideParts {
 pub(super) struct Beside {
     pub(super) disk: Arc<Disk<Arc<RocksStore>>>,
     pub(super) sync: Sender<sync::Group>,
-    pub(super) executor: Sender<execution::Job>,
+    pub(super) executor: execution::Executing,
     pub(super) checker: Sender<Check>,
     pub(super) reader: Sender<reader::Job>,
     pub(super) evidence: Sender<Evidence>,
@@ -91,6 +91,10 @@ impl Beside {
             }
         });
         let disk = Arc::new(disk);
+        let executing = execution::Executing {
+            jobs: executions,
+            shared: Arc::new(execution::Shared::new(executor)),
+        };
         let mut threads = vec![
             thread("sync", {
                 let (disk, inbox) = (Arc::clone(&disk), inbox.clone());
@@ -99,7 +103,7 @@ impl Beside {
             thread("executor", {
                 let (inbox, mesh) = (inbox.clone(), mesh.clone());
                 let execute = execution::Execute {
-                    executor,
+                    shared: Arc::clone(&executing.shared),
                     inbox,
                     mesh,
                 };
@@ -119,7 +123,7 @@ impl Beside {
         Ok(Self {
             disk,
             sync,
-            executor: executions,
+            executor: executing,
             checker,
             reader,
             evidence,

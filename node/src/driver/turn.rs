@@ -8,13 +8,13 @@ use tagma_crypto::Digest;
 use tagma_ledger::BlockHeader;
 use tagma_pbft::evidence::Evidence;
 use tagma_pbft::io::Check;
-use tagma_pbft::{Event, Outputs, SeqNum, Ticket};
+use tagma_pbft::{Event, Execution, Outputs, SeqNum, Ticket};
 use tagma_wire::ConnectionId;
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::time::timeout;
 
 use super::clients::Clients;
-use super::execution::Job as ExecutorJob;
+use super::execution::{Executing, Job as ExecutorJob};
 use super::mesh::Mesh;
 use super::phases::Phases;
 use super::reader::{Job as ReaderJob, Questions};
@@ -41,7 +41,7 @@ pub(super) struct Loop {
     pub(super) clients: Clients,
     pub(super) disk: Arc<Disk<Arc<RocksStore>>>,
     pub(super) sync: Sender<Group>,
-    pub(super) executor: Sender<ExecutorJob>,
+    pub(super) executor: Executing,
     pub(super) checker: Sender<Check>,
     pub(super) reader: Sender<ReaderJob>,
     pub(super) evidence: Sender<Evidence>,
@@ -75,7 +75,12 @@ impl Loop {
                 Some(group) => drop(self.sync.send(group)),
                 None => {}
             }
+            let small = self.may_execute(&mut out, &inbox);
             self.carry_out(&mut out);
+            if let Some(done) = small.and_then(|execution| self.executor.execute(execution)) {
+                self.step(CoreInput::Executed(done), &mut out);
+                continue;
+            }
             self.publish();
             if !self.turn(&mut inbox, &mut out).await {
                 return;
@@ -144,6 +149,12 @@ impl Loop {
             && inbox.is_empty()
     }
 
+    /// The block to be executed, if nothing else is to be done and nothing waits that this would hold up.
+    fn may_execute(&self, out: &mut CoreOutputs, inbox: &UnboundedReceiver<Wake>) -> Option<Execution> {
+        let alone = out.pbft.execute.len() == 1 && out.transfer.is_empty() && inbox.is_empty();
+        if alone { out.pbft.execute.pop() } else { None }
+    }
+
     /// What is to be on disk before anything that depends on it leaves.
     fn persist(&mut self, out: &mut Outputs) -> Option<Group> {
         let records = std::mem::take(&mut out.persist);
@@ -166,19 +177,19 @@ impl Loop {
             self.transcript.said(&send.message);
             self.mesh.send(send.to, &send.message);
         }
-        // As above, none of these queues is gone.
         for execution in pbft.execute.drain(..) {
-            let _ = self.executor.send(ExecutorJob::Execute(execution));
+            self.executor.hand(ExecutorJob::Execute(execution));
         }
+        // As above, none of these queues is gone.
         for check in pbft.check.drain(..) {
             let _ = self.checker.send(check);
         }
         if let Some(certificate) = pbft.stable.take() {
-            let _ = self.executor.send(ExecutorJob::Stable(certificate.seq.get()));
+            self.executor.hand(ExecutorJob::Stable(certificate.seq.get()));
         }
         // After the executions: a transfer must not overtake the blocks handed out before it.
         for job in out.transfer.drain(..) {
-            let _ = self.executor.send(ExecutorJob::Transfer(job));
+            self.executor.hand(ExecutorJob::Transfer(job));
         }
         // Also among the records, which is where they are kept.
         for evidence in pbft.evidence.drain(..) {
@@ -226,7 +237,7 @@ impl Loop {
                         part,
                         _place: place,
                     };
-                    let _ = self.executor.send(job);
+                    self.executor.hand(job);
                 }
                 None => {
                     self.metrics.unserved.inc();
