@@ -5,7 +5,8 @@
 //! claim does. Terms of one key are added up before they are multiplied, so a key costs once however many of its
 //! signatures there are; and a key that had a good signature before need not be decoded again.
 //!
-//! The factors must be unknown to whoever made the signatures, or errors could be chosen to cancel out.
+//! The factors must be unknown to whoever made the signatures, or errors could be chosen to cancel out. One of them may be 1: the
+//! others are as unlikely to cancel that claim's error as any.
 
 use std::collections::hash_map::Entry;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -143,15 +144,17 @@ impl<'a> Points<'a> {
     }
 
     fn sum(&self, terms: &[Term]) -> EdwardsPoint {
-        let mut random = vec![0; 16 * terms.len()];
+        let mut random = vec![0; 16 * terms.len().saturating_sub(1)];
         rand::rng().fill_bytes(&mut random);
         let (factors, _) = random.as_chunks::<16>();
         let mut of_base = Scalar::ZERO;
         let mut of_keys = vec![Scalar::ZERO; self.points.len()];
         let size = 1 + self.points.len() + terms.len();
         let (mut scalars, mut points) = (Vec::with_capacity(size), Vec::with_capacity(size));
-        for (term, factor) in terms.iter().zip(factors) {
-            let factor = Scalar::from(u128::from_le_bytes(*factor));
+        let factors = factors
+            .iter()
+            .map(|factor| Scalar::from(u128::from_le_bytes(*factor)));
+        for (term, factor) in terms.iter().zip(std::iter::once(Scalar::ONE).chain(factors)) {
             of_base -= factor * term.s;
             if let Some(of_key) = of_keys.get_mut(term.key) {
                 *of_key += factor * term.k;

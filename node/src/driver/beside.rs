@@ -43,7 +43,7 @@ pub(super) struct BesideParts {
 pub(super) struct Beside {
     pub(super) disk: Arc<Disk<Arc<RocksStore>>>,
     pub(super) sync: Sender<sync::Group>,
-    pub(super) executor: execution::Executing,
+    pub(super) executor: execution::Executing<Arc<RocksStore>>,
     pub(super) checker: Sender<Check>,
     pub(super) reader: Sender<reader::Job>,
     pub(super) evidence: Sender<Evidence>,

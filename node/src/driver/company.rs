@@ -1,9 +1,9 @@
 //! Votes that wait for those with which they decide something.
 //!
-//! One PREPARE or COMMIT of several decides nothing, and signatures cost less together: two take 0.7 of what they take one
-//! by one, and each further one of the same replicas a third. So a vote is held until so many like it have come that they make a
-//! certificate with this replica's own. Those that come later are needed by nobody here; they are held until others are verified.
-//! None is held for longer than [`PATIENCE`], and none is left out: what a peer has signed is known here all the same.
+//! One PREPARE or COMMIT of several decides nothing, and signatures cost less together: two take four fifths of what they take one
+//! by one, and a third one of the same replicas a quarter of what it takes alone. So a vote is held until so many like it have come that
+//! they make a certificate with this replica's own. Those that come later are needed by nobody here; they are held until others are
+//! verified. None is held for longer than [`PATIENCE`], and none is left out: what a peer has signed is known here all the same.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

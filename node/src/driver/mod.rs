@@ -11,11 +11,11 @@
 //! ```
 //!
 //! One thread reads and writes the sockets and runs the loop, because waking another one for every vote would cost more than
-//! the vote; for the same reason it syncs by itself while nothing else is to be done and the disk is quick. What takes longer than
-//! that is done by threads beside: syncs under load, execution, large batches of signatures
+//! the vote; for the same reason it syncs and executes small blocks by itself while nothing else is to be done and the disk is quick.
+//! What takes longer than that is done by threads beside: syncs and execution under load, large batches of signatures
 //! (see [`gate`]), checks of view changes, answers from the store, HTTP.
 //!
-//! Nothing blocks the loop but its own input and, at low load, its own sync; a disk that turns out to be slow blocks it once. Nothing
+//! Nothing blocks the loop but its own input and, at low load, its own writes; a disk that turns out to be slow blocks it once. Nothing
 //! but the loop changes the core. The channels between the threads
 //! need no capacity of their own, because what goes through them is bounded where it comes from:
 //!

@@ -239,7 +239,8 @@ mod tests {
             assert!(!admits(&mut quotas, peer, &useless, false, now), "{useless:?}");
         }
         assert!(
-            admits(&mut quotas, 
+            admits(
+                &mut quotas,
                 peer,
                 &Message::Body(tagma_pbft::Batch {
                     time_ms: 1,

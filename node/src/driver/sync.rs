@@ -19,7 +19,7 @@ pub(super) struct Group {
 }
 
 /// While a sync takes no longer than this, it costs less than to wake another thread for it and to be woken by that.
-const QUICK: Duration = Duration::from_millis(1);
+const QUICK: Duration = Duration::from_millis(4);
 
 /// Where records are written and synced: by a thread of its own, or by the loop when nothing else is to be done.
 pub(super) struct Disk<S> {

@@ -41,7 +41,7 @@ pub(super) struct Loop {
     pub(super) clients: Clients,
     pub(super) disk: Arc<Disk<Arc<RocksStore>>>,
     pub(super) sync: Sender<Group>,
-    pub(super) executor: Executing,
+    pub(super) executor: Executing<Arc<RocksStore>>,
     pub(super) checker: Sender<Check>,
     pub(super) reader: Sender<ReaderJob>,
     pub(super) evidence: Sender<Evidence>,

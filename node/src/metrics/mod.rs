@@ -120,6 +120,8 @@ pub struct Metrics {
     admission_rejected: Family<ReasonLabel, Counter>,
     verifications: Family<PathLabel, Counter>,
     status: Family<StandingLabel, Gauge>,
+    /// Those of the status, in the order of [`STANDINGS`]: they are set in every turn of the loop.
+    standings: [Gauge; 4],
     storage_memory: Family<PartLabel, Gauge>,
     phases: Family<PhaseLabel, Histogram, fn() -> Histogram>,
     /// The view this replica is in.
@@ -159,6 +161,8 @@ impl Metrics {
     /// Counters at zero, those of the wire among them.
     pub fn new(wire: Arc<WireCounters>) -> Self {
         let mut registry = Registry::with_prefix("tagma");
+        let status = Family::<StandingLabel, Gauge>::default();
+        let gauge = |standing| status.get_or_create(&StandingLabel { standing }).clone();
         let mut metrics = Self {
             registry: Arc::default(),
             sent: Family::default(),
@@ -170,7 +174,8 @@ impl Metrics {
             view_changes: Family::default(),
             admission_rejected: Family::default(),
             verifications: Family::default(),
-            status: Family::default(),
+            standings: STANDINGS.map(gauge),
+            status,
             storage_memory: Family::default(),
             phases: Family::new_with_constructor(phase_histogram),
             view: Gauge::default(),
@@ -388,9 +393,8 @@ impl Metrics {
 
     /// What this replica may do; `standing` is one of the four names of [`tagma_pbft::Standing`].
     pub fn standing(&self, standing: &str) {
-        for name in STANDINGS {
-            let label = StandingLabel { standing: name };
-            self.status.get_or_create(&label).set(i64::from(standing == name));
+        for (name, gauge) in STANDINGS.iter().zip(&self.standings) {
+            gauge.set(i64::from(standing == *name));
         }
     }
 
