@@ -20,7 +20,7 @@ use crate::error::Error;
 /// How long a request may take until its outcome counts as unknown.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 /// Sleeping shorter than this costs more than it gains in punctuality; what is late by it is counted as late.
-const SHORTEST_SLEEP: Duration = Duration::from_micros(200);
+const SHORTEST_SLEEP: Duration = Duration::from_millis(1);
 /// What was due before the end is still sent for so long after it.
 const LATE: Duration = Duration::from_secs(1);
 /// So many requests are sent at most before completions are looked at again.
