@@ -92,12 +92,17 @@ impl<S: Store> Executing<S> {
         let _ = self.jobs.send(job);
     }
 
+    /// Whether the thread has done all that was handed to it. What it has to say of that is in the inbox then.
+    pub(super) fn is_idle(&self) -> bool {
+        self.shared.waiting.load(Ordering::Acquire) == 0
+    }
+
     /// Executes a small block here if that costs less than to wake the thread; else hands it to the thread, as it does with
     /// checkpoints, which are synced. A block that turns out to take long, because the disk is stalled, holds up the loop once.
     pub(super) fn execute(&self, execution: Execution) -> Option<BlockDone> {
         let shared = &self.shared;
         let here = execution.body.batch().requests.len() <= FEW
-            && shared.waiting.load(Ordering::Acquire) == 0
+            && self.is_idle()
             && shared.quick.load(Ordering::Relaxed)
             && !shared.executor().is_checkpoint(execution.seq);
         if here {
@@ -123,7 +128,7 @@ impl Execute {
             if let Err(error) = self.work(job) {
                 fatal::storage(&error);
             }
-            // Only now: what the loop does by itself must come after what this sent to its inbox.
+            // Only now: who finds this idle finds what it sent in the inbox.
             self.shared.waiting.fetch_sub(1, Ordering::Release);
         }
     }

@@ -151,7 +151,11 @@ impl Loop {
 
     /// The block to be executed, if nothing else is to be done and nothing waits that this would hold up.
     fn may_execute(&self, out: &mut CoreOutputs, inbox: &UnboundedReceiver<Wake>) -> Option<Execution> {
-        let alone = out.pbft.execute.len() == 1 && out.transfer.is_empty() && inbox.is_empty();
+        // The inbox last: it must not hold the block before this one.
+        let alone = out.pbft.execute.len() == 1
+            && out.transfer.is_empty()
+            && self.executor.is_idle()
+            && inbox.is_empty();
         if alone { out.pbft.execute.pop() } else { None }
     }
 

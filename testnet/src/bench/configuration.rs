@@ -48,7 +48,7 @@ impl fmt::Display for Configuration {
         write!(
             f,
             "tagma {} (commit {}) · {} cores for everything ({}) · curve25519 backend {} · every write synced · in closed loops with \
-             more than one in flight the servers give way to the load (nice {}), or it could not keep so many",
+             more than one in flight servers may give way to the load (nice {}), or it could not keep so many",
             self.version,
             self.commit.as_deref().unwrap_or("unknown"),
             self.cores,
