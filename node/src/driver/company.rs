@@ -78,7 +78,11 @@ impl<T> Company<T> {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a test may fail by panicking"
+    )]
     use tagma_crypto::Signature;
 
     use super::*;
