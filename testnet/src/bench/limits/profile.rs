@@ -6,7 +6,8 @@ use crate::bench::load::Measured;
 const PURPOSES: [(&str, &str); 7] = [
     (
         "loop",
-        "the protocol, the sockets (QUIC and its cryptography), small messages: votes verified and signed",
+        "the protocol, the sockets (QUIC and its cryptography), votes verified and signed; and what is small: requests, syncs and \
+         blocks while little is to be done",
     ),
     (
         "verifier",
@@ -16,10 +17,13 @@ const PURPOSES: [(&str, &str); 7] = [
         "admission",
         "signatures of requests that clients submit; at the primary",
     ),
-    ("executor", "execution, and blocks written to the database"),
+    (
+        "executor",
+        "execution of larger blocks, and these written to the database",
+    ),
     (
         "sync",
-        "the protocol's records written to the database and synced",
+        "the protocol's records written to the database and synced, under load",
     ),
     ("rocksdb:high", "the database: tables from memory to files"),
     ("rocksdb:low", "the database: files merged"),
