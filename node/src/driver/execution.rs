@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tagma_crypto::Blob;
 use tagma_ledger::store::{Store, StoreError};
@@ -11,6 +11,7 @@ use tagma_pbft::{Execution, Message, Recipient, ReplicaId, SeqNum};
 
 use super::mesh::Mesh;
 use super::reader::Place;
+use super::sync::QUICK;
 use super::{Inbox, Wake, fatal};
 use crate::core::{BlockDone, CoreInput, Executor, TransferJob};
 use crate::storage::RocksStore;
@@ -32,8 +33,6 @@ pub(super) enum Job {
     },
 }
 
-/// While a block takes no longer than this, it costs less than to wake another thread for it and to be woken by that.
-const QUICK: Duration = Duration::from_millis(4);
 /// Most requests of a block that the loop executes.
 const FEW: usize = 4;
 

@@ -18,8 +18,9 @@ pub(super) struct Group {
     pub(super) ticket: Ticket,
 }
 
-/// While a sync takes no longer than this, it costs less than to wake another thread for it and to be woken by that.
-const QUICK: Duration = Duration::from_millis(4);
+/// While a sync, or the execution of a small block, takes no longer than this, it costs less than to wake another thread for it and to be
+/// woken by that.
+pub(super) const QUICK: Duration = Duration::from_millis(4);
 
 /// Where records are written and synced: by a thread of its own, or by the loop when nothing else is to be done.
 pub(super) struct Disk<S> {
