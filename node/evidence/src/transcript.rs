@@ -71,9 +71,10 @@ impl Statement {
     /// As [`Statement::of_message`], of a message that was verified.
     pub fn of_incoming(incoming: &Incoming) -> Vec<Self> {
         match incoming {
-            Incoming::PrePrepare(vote, _) | Incoming::FaultyBatch(vote, ..) | Incoming::Vote(vote) => {
-                vec![Self::Vote(vote.clone())]
-            }
+            Incoming::PrePrepare(vote, _)
+            | Incoming::Unchecked(vote, _)
+            | Incoming::FaultyBatch(vote, ..)
+            | Incoming::Vote(vote) => vec![Self::Vote(vote.clone())],
             Incoming::Checkpoint(checkpoint) => vec![Self::Checkpoint(checkpoint.clone())],
             Incoming::Stable(certificate) => vec![Self::Stable(certificate.clone())],
             Incoming::ViewChange(message) => vec![Self::ViewChange(Arc::clone(message))],

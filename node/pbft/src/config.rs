@@ -51,6 +51,10 @@ pub struct Tuning {
     pub forward_room: usize,
     /// Most blocks asked for at once.
     pub fetch_blocks: u32,
+    /// Whether a batch is left to the primary and 2f backups while all goes well: the other f, who take turns, execute it by their COMMITs.
+    /// That saves work; where replicas are far from each other it costs time, as agreement no longer goes on with the fastest 2f + 1.
+    /// Otherwise every backup takes part in everything, as in the paper.
+    pub standby: bool,
 }
 
 impl Default for Tuning {
@@ -65,6 +69,7 @@ impl Default for Tuning {
             fetch_timeout: Duration::from_secs(1),
             forward_room: 256,
             fetch_blocks: 64,
+            standby: true,
         }
     }
 }

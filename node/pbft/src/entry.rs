@@ -196,11 +196,18 @@ impl Replica {
         self.candidates
             .retain(|_, candidate| candidate.message.target > view);
         self.log.enter_view(view);
-        for timer in [Timer::ViewChange, Timer::Resend, Timer::Held, Timer::Batch] {
+        for timer in [
+            Timer::ViewChange,
+            Timer::Resend,
+            Timer::Held,
+            Timer::Batch,
+            Timer::Standby,
+        ] {
             self.timers.clear(timer);
         }
         out.events.push(Event::ViewEntered { view });
         self.choices = decision.choices.iter().copied().collect();
+        self.end_standby();
         // What an earlier NEW-VIEW chose and nobody prepared here is nobody's to complete any more.
         let log = &self.log;
         self.awaited
@@ -292,7 +299,7 @@ impl Replica {
     fn requeue_pending(&mut self) {
         let mut chosen = BTreeSet::new();
         for (seq, digest) in self.choices.clone() {
-            if let Some(body) = self.find_body(seq, &digest) {
+            if let Some(body) = self.find_certified_body(seq, &digest) {
                 chosen.extend(body.request_digests().iter().copied());
             }
         }

@@ -103,7 +103,7 @@ impl Replica {
 
     /// Somebody asks for a body.
     pub(crate) fn on_fetch_body(&mut self, from: ReplicaId, seq: SeqNum, digest: Digest, out: &mut Outputs) {
-        match self.find_body(seq, &digest) {
+        match self.find_certified_body(seq, &digest) {
             Some(body) => self.send(Recipient::One(from), Message::Body(body.batch().clone()), out),
             None => out.serve_body.push((from, seq, digest)),
         }

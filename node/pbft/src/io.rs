@@ -8,7 +8,7 @@ use crate::batch::{Body, Request};
 use crate::certificate::{CommitCertificate, StableCertificate};
 use crate::error::Rejection;
 use crate::evidence::Evidence;
-use crate::message::{Kind, Message, NewView, ViewChange};
+use crate::message::{Kind, Message, NewView, ViewChange, Vote};
 use crate::record::Record;
 use crate::types::{ReplicaId, SeqNum, Ticket, View};
 use crate::verify::{Checked, Incoming, Verified};
@@ -23,7 +23,7 @@ pub enum Input {
         /// The message.
         message: Verified<Incoming>,
     },
-    /// A VIEW-CHANGE or NEW-VIEW that was handed out as [`Check`] comes back with its verdict.
+    /// What was handed out as [`Check`] comes back with its verdict.
     Checked(Verified<Checked>),
     /// A connection to a peer came up: what was sent to it before may be lost.
     Connected(ReplicaId),
@@ -114,6 +114,8 @@ pub enum Check {
     ViewChange(Arc<ViewChange>),
     /// Everything inside a NEW-VIEW whose own signature is good.
     NewView(Arc<NewView>),
+    /// The requests of a proposal whose own signature is good and whose body has the proposed digest.
+    Proposal(Vote, Arc<Body>),
 }
 
 /// Why a view was left.
@@ -198,6 +200,11 @@ pub enum Event {
     },
     /// Final here.
     Committed {
+        /// n
+        seq: SeqNum,
+    },
+    /// Those to whom this replica had left a proposal are late with it: it takes part in everything for a while.
+    Late {
         /// n
         seq: SeqNum,
     },

@@ -45,6 +45,8 @@
 //! - `committed-local(v, n, d)`: 2f + 1 matching COMMITs. Batches execute strictly in order of n, without gaps.
 //! - The first vote of a sender for (kind, v, n) counts. A second one with another digest is [`evidence`].
 //! - The own vote counts, towards whatever, once the sync that it waits for has returned.
+//! - While all goes well f of the backups, in turns, leave a batch to the other 2f + 1 replicas and execute it by their COMMITs (`standby`).
+//!   [`Tuning::standby`] turns that off; then everything is as in the paper.
 //!
 //! # §4.3 Checkpoints and water marks (`checkpoint`)
 //!
@@ -101,6 +103,7 @@
 //! - An own vote counts only once it is on disk; the paper's replicas have no disk.
 //! - h follows the highest stable certificate held, with or without the own state; what is forgotten follows both.
 //! - A commit certificate counts in every view and mode. The paper's replicas wait for a NEW-VIEW or a checkpoint instead.
+//! - 2f + 1 replicas agree and f stand by, in turns, until something is late.
 //! - A primary is held to its turnaround, not only to T, so that one that is slow on purpose does not set the pace.
 //! - The view-change timer counts targets *at or above* the own one, and doubling has a cap.
 //! - V holds exactly 2f + 1 messages, sorted by sender, and certificates are sorted too: equal content is equal bytes.
@@ -132,6 +135,7 @@ pub mod quorum;
 pub mod record;
 mod recovery;
 pub mod replica;
+mod standby;
 mod status;
 mod timer;
 mod turnaround;

@@ -11,7 +11,8 @@ use crate::certificate::{CommitCertificate, Endorsement, PreparedCertificate};
 use crate::message::{Phase, Vote};
 use crate::quorum::Quorum;
 use crate::record::Accepted;
-use crate::types::{ReplicaId, SeqNum, View};
+use crate::standby::Unchecked;
+use crate::types::{ReplicaId, SeqNum, Time, View};
 
 /// Votes of one phase and view for one n: the first of each sender.
 pub(crate) type Ballot = BTreeMap<ReplicaId, (Digest, Signature)>;
@@ -27,6 +28,10 @@ pub(crate) struct Slot {
     pub(crate) proposals: BTreeMap<View, Vote>,
     /// A body that came with a proposal that is not accepted yet.
     pub(crate) offered: Option<Arc<Body>>,
+    /// A proposal that this replica stands by for.
+    pub(crate) unchecked: Option<Unchecked>,
+    /// When it became final here without this replica's vote.
+    pub(crate) left: Option<Time>,
     /// What was accepted or proposed here, in every view until the slot is forgotten.
     pub(crate) accepted: BTreeMap<View, Accepted>,
     /// What this replica has signed as PRE-PREPARE or PREPARE: all that was accepted, and the entries of its own
@@ -161,6 +166,19 @@ impl Slot {
         })
     }
 
+    /// The body of a proposal that this replica stands by for, if it has this digest. Its requests are not checked, so it is of use only if
+    /// others vouch for it.
+    pub(crate) fn unchecked_body(&self, digest: &Digest) -> Option<&Arc<Body>> {
+        let body = self.unchecked.as_ref().map(|unchecked| &unchecked.body);
+        body.filter(|body| body.digest() == *digest)
+    }
+
+    /// The body of the batch that is final here, if it has this digest.
+    pub(crate) fn committed_body(&self, digest: &Digest) -> Option<&Arc<Body>> {
+        let body = self.committed.as_ref().map(|(_, body)| body);
+        body.filter(|body| body.digest() == *digest)
+    }
+
     /// Who voted for `digest` in any phase and view: they may have its body.
     pub(crate) fn supporters(&self, digest: &Digest) -> BTreeSet<ReplicaId> {
         let voters = self.prepares.values().chain(self.commits.values()).flatten();
@@ -234,6 +252,11 @@ impl Log {
     /// Every slot, ascending.
     pub(crate) fn iter(&self) -> impl DoubleEndedIterator<Item = (SeqNum, &Slot)> {
         self.slots.iter().map(|(seq, slot)| (*seq, slot))
+    }
+
+    /// Every slot, ascending, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (SeqNum, &mut Slot)> {
+        self.slots.iter_mut().map(|(seq, slot)| (*seq, slot))
     }
 
     /// The slots above `seq`, ascending.

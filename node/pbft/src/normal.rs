@@ -14,6 +14,7 @@ use crate::log::Added;
 use crate::message::{Kind, Mode, Phase, Vote};
 use crate::record::{Accepted, Record};
 use crate::replica::{Own, Replica, Standing};
+use crate::standby::Offer;
 use crate::timer::Timer;
 use crate::types::{ReplicaId, SeqNum};
 
@@ -105,6 +106,7 @@ impl Replica {
         slot.accepted.insert(vote.view, accepted);
         slot.signed.insert(vote.view, vote.digest);
         slot.offered = None;
+        slot.unchecked = None;
         if !body.is_null() && self.log.keep_body(vote.seq, Arc::clone(body)) {
             self.persist(Record::Body(vote.seq, Arc::clone(body)), out);
         }
@@ -120,23 +122,27 @@ impl Replica {
         );
     }
 
-    /// The body of a digest, wherever it is known from.
+    /// The body of a digest, if this replica may PREPARE it: its requests were checked here, or others had vouched for them when it came.
     pub(crate) fn find_body(&self, seq: SeqNum, digest: &Digest) -> Option<Arc<Body>> {
         if *digest == self.null.digest() {
             return Some(Arc::clone(&self.null));
         }
-        let slot = self.log.get(seq);
-        let offered = slot
-            .and_then(|slot| slot.offered.as_ref())
-            .filter(|body| body.digest() == *digest);
-        let committed = slot
-            .and_then(|slot| slot.committed.as_ref())
-            .map(|(_, body)| body)
-            .filter(|body| body.digest() == *digest);
+        let offered = self.log.get(seq).and_then(|slot| slot.offered.as_ref());
         offered
-            .or(committed)
+            .filter(|body| body.digest() == *digest)
             .or_else(|| self.log.body(digest))
             .map(Arc::clone)
+    }
+
+    /// As [`find_body`](Self::find_body), for a digest that others vouch for: then its requests need not have been checked here.
+    pub(crate) fn find_certified_body(&self, seq: SeqNum, digest: &Digest) -> Option<Arc<Body>> {
+        let vouched_for = || {
+            let slot = self.log.get(seq)?;
+            slot.committed_body(digest)
+                .or_else(|| slot.unchecked_body(digest))
+                .map(Arc::clone)
+        };
+        self.find_body(seq, digest).or_else(vouched_for)
     }
 
     /// Whether anything is kept for this (v, n): everything in the current window, digests only up to K above it, and
@@ -208,8 +214,19 @@ impl Replica {
         if vote.sender == self.id() {
             self.on_own_vote(&vote, out);
             self.take_own_body(&vote, body, out);
-            return;
+        } else {
+            self.on_proposal(from, vote, body.map(Offer::Checked), out);
         }
+    }
+
+    /// A PRE-PREPARE of another replica, the primary of its view, and what came with it.
+    pub(crate) fn on_proposal(
+        &mut self,
+        from: ReplicaId,
+        vote: Vote,
+        offer: Option<Offer>,
+        out: &mut Outputs,
+    ) {
         self.note_signed(&vote);
         if vote.view < self.view || !self.in_reach(from, Kind::PrePrepare, &vote, out) {
             return;
@@ -227,7 +244,7 @@ impl Replica {
             Added::Old if mutant!(NeverLooksAgain) => return,
             // What somebody else hands on may have been lost on its way and is no measure of the primary.
             Added::New if (from, vote.view) == (vote.sender, self.view) && self.mode() == Mode::Normal => {
-                if let Some(body) = body.as_ref().filter(|body| !body.is_null())
+                if let Some(body) = offer.as_ref().map(Offer::body).filter(|body| !body.is_null())
                     && !self.choices.contains_key(&seq)
                 {
                     self.judge_turnaround(seq, body, out);
@@ -236,21 +253,28 @@ impl Replica {
             Added::New | Added::Old => {}
         }
         // Above the window only the digest is kept; the body is asked for when the window reaches it.
-        if let Some(body) = body.filter(|_| seq <= self.high_mark()) {
-            let view = self.view;
-            let slot = self.log.slot(seq);
-            // There is room for one: a proposal of a later view does not push out that of the present one.
-            let present = slot.proposals.get(&view).map(|vote| vote.digest);
-            let taken = slot
-                .offered
-                .as_ref()
-                .is_some_and(|held| Some(held.digest()) == present);
-            if !slot.accepted.contains_key(&vote.view) && (vote.view == view || !taken) {
-                slot.offered = Some(body);
-            }
+        match offer.filter(|_| seq <= self.high_mark()) {
+            Some(Offer::Checked(body)) => self.keep_offer(&vote, body),
+            Some(Offer::Unchecked(body)) => self.stand_by(seq, body),
+            None => {}
         }
         self.consider(seq, out);
         self.progress(seq, out);
+    }
+
+    /// Keeps the body of a proposal until that is accepted.
+    fn keep_offer(&mut self, vote: &Vote, body: Arc<Body>) {
+        let view = self.view;
+        let slot = self.log.slot(vote.seq);
+        // There is room for one: a proposal of a later view does not push out that of the present one.
+        let present = slot.proposals.get(&view).map(|vote| vote.digest);
+        let taken = slot
+            .offered
+            .as_ref()
+            .is_some_and(|held| Some(held.digest()) == present);
+        if !slot.accepted.contains_key(&vote.view) && (vote.view == view || !taken) {
+            slot.offered = Some(body);
+        }
     }
 
     /// A new primary signs what V chooses without having its body; somebody who has it hands it back.
@@ -339,7 +363,18 @@ impl Replica {
             self.leave_view(ViewChangeReason::FaultyPrimary, out);
             return;
         }
-        let Some(body) = self.find_body(seq, &vote.digest) else {
+        let certified = self.find_certified_body(seq, &vote.digest);
+        let left = self.config.tuning.standby && !chosen && certified.is_some();
+        let body = if left {
+            self.find_body(seq, &vote.digest)
+        } else {
+            certified
+        };
+        let Some(body) = body else {
+            if left {
+                // It is here: left to others, or final by their COMMITs.
+                return;
+            }
             if mutant!(PreparesWithoutBody) {
                 let prepare = self.sign_vote(Phase::Prepare, seq, vote.digest);
                 self.after_sync(Own::Vote(prepare));
@@ -431,6 +466,7 @@ impl Replica {
             }
         }
         if vote.phase == Phase::Prepare && vote.view == self.view {
+            self.measure_others(vote.seq);
             // f + 1 PREPAREs make a proposal acceptable whose time the local clock does not allow yet.
             self.consider(vote.seq, out);
         }
@@ -499,7 +535,7 @@ impl Replica {
             if self.contradicts_history(seq, &digest, out) {
                 return;
             }
-            if let Some(body) = self.find_body(seq, &digest) {
+            if let Some(body) = self.find_certified_body(seq, &digest) {
                 self.commit(certificate, body, out);
             } else {
                 let sources = certificate
@@ -535,7 +571,11 @@ impl Replica {
     /// `seq` is final with this body.
     pub(crate) fn commit(&mut self, certificate: CommitCertificate, body: Arc<Body>, out: &mut Outputs) {
         let seq = certificate.seq;
+        let now = self.now.clock;
         let slot = self.log.slot(seq);
+        if slot.unchecked.take().is_some() {
+            slot.left = Some(now);
+        }
         if slot.committed.is_none() {
             slot.committed = Some((certificate, body));
             out.events.push(Event::Committed { seq });

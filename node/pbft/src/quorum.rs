@@ -10,7 +10,7 @@
 //! replica (OSDI '99 §3). **Ours:** N is exactly 3f + 1. With any other N a quorum of 2f + 1 would either not intersect
 //! as needed or cost messages without tolerating one more fault.
 
-use crate::types::{ReplicaId, View};
+use crate::types::{ReplicaId, SeqNum, View};
 
 /// The largest N: a replica set must fit the bitmaps of STATUS.
 pub const MAX_REPLICAS: u16 = 127;
@@ -92,6 +92,14 @@ impl Quorum {
         let id = (view.get() % self.n as u64) as u16;
         ReplicaId::new(id)
     }
+    /// Whether `id` is one of the f backups that may leave (v, n) to the other 2f + 1, if they stand by at all
+    /// ([`Tuning::standby`](crate::Tuning)): the backups, in the order of their numbers from the primary on, take turns from n to n + 1.
+    pub const fn stands_by(self, id: ReplicaId, view: View, seq: SeqNum) -> bool {
+        let n = self.n as u64;
+        let backups = n - 1;
+        let place = (id.get() as u64 + n - view.get() % n) % n;
+        place > 0 && (place - 1 + seq.get() % backups) % backups < self.f as u64
+    }
     /// Whether `id` is one of the N replicas.
     pub const fn contains(self, id: ReplicaId) -> bool {
         id.get() < self.n
@@ -104,7 +112,11 @@ impl Quorum {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "a test may fail by panicking")]
+    #![allow(
+        clippy::unwrap_used,
+        clippy::indexing_slicing,
+        reason = "a test may fail by panicking"
+    )]
     use super::*;
 
     #[test]
@@ -160,6 +172,28 @@ mod tests {
                 "the correct replicas are a quorum"
             );
             assert_eq!(q.prepares() + 1, q.quorum());
+        }
+    }
+
+    #[test]
+    fn f_backups_stand_by_and_all_of_them_do_in_turn() {
+        for n in [4, 7, 10, 31, 127] {
+            let q = Quorum::new(n).unwrap();
+            let mut turns = vec![0_u64; n];
+            let backups = u64::from(q.replicas()) - 1;
+            let view = View::new(1234);
+            for seq in 5..5 + backups {
+                let standing = q.all().filter(|id| q.stands_by(*id, view, SeqNum::new(seq)));
+                let standing: Vec<ReplicaId> = standing.collect();
+                assert_eq!(standing.len(), usize::from(q.faults()), "the others are a quorum");
+                standing.iter().for_each(|id| turns[id.index()] += 1);
+            }
+            let primary = q.primary(view).index();
+            assert_eq!(turns.remove(primary), 0);
+            assert!(
+                turns.iter().all(|turn| *turn == u64::from(q.faults())),
+                "{turns:?}"
+            );
         }
     }
 

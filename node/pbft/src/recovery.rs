@@ -13,6 +13,7 @@ use crate::new_view::decide;
 use crate::pool::Pool;
 use crate::record::{Executed, Recovered, Voter};
 use crate::replica::{Replica, Standing};
+use crate::standby::Standby;
 use crate::timer::{Timer, Timers};
 use crate::turnaround::Turnaround;
 use crate::types::{Now, SeqNum, Ticket, View};
@@ -70,6 +71,7 @@ impl Replica {
             watch: None,
             awaited: BTreeMap::new(),
             turnaround: Turnaround::new(config.tuning.request_timeout, quorum.weak() - 1),
+            standby: Standby::new(config.tuning.request_timeout),
             log: Log::new(stable_seq.min(durable)),
             pool: Pool::default(),
             timers: Timers::default(),

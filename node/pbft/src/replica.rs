@@ -18,6 +18,7 @@ use crate::peer::Peer;
 use crate::pool::Pool;
 use crate::quorum::Quorum;
 use crate::record::Record;
+use crate::standby::Standby;
 use crate::timer::{Timer, Timers};
 use crate::turnaround::Turnaround;
 use crate::types::{Now, ReplicaId, SeqNum, Ticket, Time, View};
@@ -82,6 +83,8 @@ pub struct Replica {
     pub(crate) awaited: BTreeMap<SeqNum, Time>,
     /// What the primary is held to.
     pub(crate) turnaround: Turnaround,
+    /// Whether proposals are left to others.
+    pub(crate) standby: Standby,
 
     pub(crate) log: Log,
     pub(crate) pool: Pool,
@@ -205,6 +208,7 @@ impl Replica {
             Input::Checked(checked) => match checked.into_inner() {
                 Checked::ViewChange(message, verdict) => self.on_view_change_checked(&message, verdict, out),
                 Checked::NewView(message, verdict) => self.on_new_view_checked(message, verdict, out),
+                Checked::Proposal(incoming) => self.on_proposal_checked(incoming, out),
             },
             Input::Connected(peer) => self.send_status(Recipient::One(peer), out),
             Input::Request {
@@ -258,6 +262,7 @@ impl Replica {
     fn on_message(&mut self, from: ReplicaId, message: Verified<Incoming>, out: &mut Outputs) {
         match message.into_inner() {
             Incoming::PrePrepare(vote, body) => self.on_pre_prepare(from, vote, body, out),
+            Incoming::Unchecked(vote, body) => self.on_unchecked(from, vote, body, out),
             Incoming::FaultyBatch(vote, batch, _) => self.on_faulty_batch(vote, batch, out),
             Incoming::Vote(vote) => self.on_vote(from, &vote, out),
             Incoming::Checkpoint(checkpoint) => self.on_checkpoint(checkpoint, out),
@@ -284,6 +289,7 @@ impl Replica {
             Timer::Forward => self.forward_pending(out),
             Timer::Fetch => self.on_fetch_timer(out),
             Timer::Held => self.reconsider_all(out),
+            Timer::Standby => self.on_standby_timer(out),
         }
     }
 

@@ -33,7 +33,9 @@ impl Replica {
             .take(window)
             .map(|(seq, slot)| SlotStatus {
                 seq,
-                proposed: slot.accepted.contains_key(&self.view) || slot.offered.is_some(),
+                proposed: slot.accepted.contains_key(&self.view)
+                    || slot.offered.is_some()
+                    || slot.unchecked.is_some(),
                 prepares: bitmap(slot.prepares.get(&self.view)),
                 commits: bitmap(slot.commits.get(&self.view)),
             })
@@ -104,6 +106,7 @@ impl Replica {
         if status.starting {
             self.remind(from, out);
         }
+        self.look_for_late(&status, out);
         let stuck = self.progress_mark == (self.target(), self.executed);
         let gap = status.executed.above(self.dispatched);
         if gap > 0 && (stuck || gap > self.config.parameters.checkpoint_interval) {
@@ -201,7 +204,9 @@ impl Replica {
         if !has.is_some_and(|has| has.proposed)
             && let Some(vote) = self.relayed_proposal(seq, slot, primary)
         {
-            let batch = self.find_body(seq, &vote.digest).map(|body| body.batch().clone());
+            let batch = self
+                .find_certified_body(seq, &vote.digest)
+                .map(|body| body.batch().clone());
             messages.push(Message::PrePrepare { vote, batch });
         }
         let lacks = |bits: Option<u128>| bits.is_none_or(|bits| bits & bit(me) == 0);

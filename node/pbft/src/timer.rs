@@ -21,9 +21,11 @@ pub(crate) enum Timer {
     Fetch,
     /// A proposal held for its time may be acceptable now.
     Held,
+    /// A proposal that this replica stands by for is late.
+    Standby,
 }
 
-const TIMERS: [Timer; 8] = [
+const TIMERS: [Timer; 9] = [
     Timer::Batch,
     Timer::Request,
     Timer::ViewChange,
@@ -32,6 +34,7 @@ const TIMERS: [Timer; 8] = [
     Timer::Forward,
     Timer::Fetch,
     Timer::Held,
+    Timer::Standby,
 ];
 
 /// The deadlines of one replica.

@@ -42,6 +42,9 @@ impl<T> Verified<T> {
 pub enum Incoming {
     /// A PRE-PREPARE; its body, if one that hashes to its digest and is acceptable came with it.
     PrePrepare(Vote, Option<Arc<Body>>),
+    /// A PRE-PREPARE with a body of its digest and of good form whose requests are not checked, because this replica may leave it to
+    /// others ([`Verifier::verify_as`]).
+    Unchecked(Vote, Arc<Body>),
     /// A PRE-PREPARE for a batch that no correct primary proposes, signed all the same.
     FaultyBatch(Vote, Batch, BatchFault),
     /// A PREPARE or COMMIT.
@@ -76,6 +79,8 @@ pub enum Checked {
     ViewChange(Arc<ViewChange>, Result<(), BadViewChange>),
     /// Whether a NEW-VIEW is valid, and what it chooses.
     NewView(Arc<NewView>, Result<Decision, BadNewView>),
+    /// A proposal with its body, now an [`Incoming::PrePrepare`] or [`Incoming::FaultyBatch`].
+    Proposal(Incoming),
 }
 
 /// The static validity of a request, which belongs to the application. It must depend on nothing but genesis and the
@@ -158,10 +163,20 @@ impl Verifier {
 
     /// Checks many messages with one batch of signatures. The verdicts are those of checking each alone.
     pub fn verify_all(&self, messages: Vec<Message>) -> Vec<Result<Verified<Incoming>, Rejection>> {
+        self.verify_as(false, messages)
+    }
+
+    /// As [`verify_all`](Self::verify_all), but if the replica `stands_by`, the requests of proposals that it may leave to others are not
+    /// checked: these become [`Incoming::Unchecked`].
+    pub fn verify_as(
+        &self,
+        stands_by: bool,
+        messages: Vec<Message>,
+    ) -> Vec<Result<Verified<Incoming>, Rejection>> {
         let mut claims = Claims::default();
         let drafts: Vec<Result<Draft, Rejection>> = messages
             .into_iter()
-            .map(|message| self.draft(message, &mut claims))
+            .map(|message| self.draft(message, stands_by, &mut claims))
             .collect();
         let (replicas, requests) = self.known.verify_with_passing(&claims.replicas, &claims.requests);
         drafts
@@ -191,10 +206,19 @@ impl Verifier {
                 let verdict = new_view_verdict(&self.ring, &self.parameters, &message, &self.known);
                 Checked::NewView(message, verdict)
             }
+            Check::Proposal(vote, body) => Checked::Proposal(self.check_proposal(vote, body)),
         })
     }
 
-    fn draft(&self, message: Message, all: &mut Claims) -> Result<Draft, Rejection> {
+    fn check_proposal(&self, vote: Vote, body: Arc<Body>) -> Incoming {
+        let (mut claims, mut requests) = (Vec::new(), Vec::new());
+        let batch_fault = self.draft_batch(&body, &mut claims, &mut requests).err();
+        let (_, verdicts) = self.known.verify_with_passing(&[], &claims);
+        let incoming = Incoming::PrePrepare(vote, Some(body));
+        self.settle(incoming, batch_fault, requests, &verdicts)
+    }
+
+    fn draft(&self, message: Message, stands_by: bool, all: &mut Claims) -> Result<Draft, Rejection> {
         let claims = &mut all.replicas;
         let start = claims.len();
         let mut requests = Vec::new();
@@ -210,11 +234,19 @@ impl Verifier {
                 let body = batch.map(|batch| Body::new(&self.ring.chain, batch));
                 // A body with another digest accuses nobody: it may have been swapped on a relay.
                 let body = body.filter(|body| body.digest() == vote.digest);
-                if let Some(body) = &body {
-                    batch_fault = self.draft_batch(body, &mut all.requests, &mut requests).err();
-                }
+                let left = stands_by && self.ring.quorum.stands_by(self.me, vote.view, vote.seq);
+                let incoming = match body {
+                    Some(body) if left && check_batch_form(&self.parameters, &body).is_ok() => {
+                        Incoming::Unchecked(vote, body)
+                    }
+                    Some(body) => {
+                        batch_fault = self.draft_batch(&body, &mut all.requests, &mut requests).err();
+                        Incoming::PrePrepare(vote, Some(body))
+                    }
+                    None => Incoming::PrePrepare(vote, None),
+                };
                 return Ok(Draft {
-                    incoming: Incoming::PrePrepare(vote, body),
+                    incoming,
                     essential,
                     requests,
                     batch_fault,
@@ -443,28 +475,45 @@ impl Verifier {
         replicas: &[bool],
         requests: &[bool],
     ) -> Result<Verified<Incoming>, Rejection> {
-        let holds = |verdicts: &[bool], claim: usize| verdicts.get(claim).copied().unwrap_or(false);
-        if !draft.essential.clone().all(|claim| holds(replicas, claim)) {
+        let holds = |claim: usize| replicas.get(claim).copied().unwrap_or(false);
+        if !draft.essential.clone().all(holds) {
             return Err(Rejection::Signature);
         }
+        let Draft {
+            incoming,
+            batch_fault,
+            requests: claims,
+            ..
+        } = draft;
+        Ok(Verified(self.settle(incoming, batch_fault, claims, requests)))
+    }
+
+    /// What a message comes to once the claims of its requests have verdicts.
+    fn settle(
+        &self,
+        incoming: Incoming,
+        batch_fault: Option<BatchFault>,
+        requests: Vec<(usize, usize)>,
+        verdicts: &[bool],
+    ) -> Incoming {
         let (mut good, mut bad) = (Vec::new(), BTreeSet::new());
-        for (position, claim) in draft.requests {
-            if holds(requests, claim) {
+        for (position, claim) in requests {
+            if verdicts.get(claim).copied().unwrap_or(false) {
                 good.push(position);
             } else {
                 bad.insert(position);
             }
         }
         if !good.is_empty() {
-            self.rules.verified(&verified(&draft.incoming, &good));
+            self.rules.verified(&verified(&incoming, &good));
         }
-        let fault = draft.batch_fault.or_else(|| {
+        let fault = batch_fault.or_else(|| {
             bad.first().map(|position| BatchFault::Request {
                 position: *position,
                 reason: "the signature does not verify",
             })
         });
-        Ok(Verified(match (draft.incoming, fault) {
+        match (incoming, fault) {
             (Incoming::Forward(requests), _) => {
                 let requests = requests.into_iter().enumerate();
                 let good = requests.filter(|(position, _)| !bad.contains(position));
@@ -475,7 +524,7 @@ impl Verifier {
             }
             (Incoming::Body(body, _), fault) => Incoming::Body(body, fault),
             (incoming, _) => incoming,
-        }))
+        }
     }
 }
 

@@ -80,6 +80,7 @@ pub struct Consensus {
     pub fetch_timeout: Span,
     pub forward_room: usize,
     pub fetch_blocks: u32,
+    pub standby: bool,
 }
 
 impl Default for Consensus {
@@ -95,6 +96,7 @@ impl Default for Consensus {
             fetch_timeout: Span(tuning.fetch_timeout),
             forward_room: tuning.forward_room,
             fetch_blocks: tuning.fetch_blocks,
+            standby: tuning.standby,
         }
     }
 }
@@ -113,6 +115,7 @@ impl Consensus {
             fetch_timeout: consensus.fetch_timeout.0,
             forward_room: consensus.forward_room,
             fetch_blocks: consensus.fetch_blocks,
+            standby: consensus.standby,
         }
     }
 }

@@ -5,7 +5,7 @@
 //! they make a certificate with this replica's own. Those that come later are needed by nobody here; they are held until others are
 //! verified. None is held for longer than [`PATIENCE`], and none is left out: what a peer has signed is known here all the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use tagma_crypto::Digest;
@@ -21,6 +21,8 @@ pub(super) struct Company<T> {
     quorum: Quorum,
     /// How many peers have said the same.
     counts: BTreeMap<(SeqNum, View, Phase, Digest), usize>,
+    /// What this replica stands by for: it says nothing of its own there.
+    left: BTreeSet<(SeqNum, View)>,
     held: Vec<(Vote, T)>,
 }
 
@@ -31,13 +33,18 @@ impl<T> Company<T> {
             me,
             quorum,
             counts: BTreeMap::new(),
+            left: BTreeSet::new(),
             held: Vec::new(),
         }
     }
 
     /// Takes in a vote above the last `stable` checkpoint, the first of its sender for its phase, view and sequence number: so
-    /// what is counted is bounded by the window. Whether those that are held now decide something.
-    pub(super) fn join(&mut self, vote: Vote, with: T, stable: SeqNum) -> bool {
+    /// what is counted is bounded by the window. `stands_by` tells whether this replica leaves proposals to others now. Whether those that are
+    /// held now decide something.
+    pub(super) fn join(&mut self, vote: Vote, with: T, stable: SeqNum, stands_by: bool) -> bool {
+        if !stands_by {
+            self.left.clear();
+        }
         let Vote {
             phase,
             view,
@@ -49,11 +56,22 @@ impl<T> Company<T> {
         let first = self.counts.first_key_value();
         if first.is_some_and(|((seq, ..), _)| *seq <= stable) {
             self.counts.retain(|(seq, ..), _| *seq > stable);
+            self.left.retain(|(seq, _)| *seq > stable);
         }
         let count = self.counts.entry((seq, view, phase, digest)).or_default();
         *count += 1;
         let count = *count;
-        count == self.needed(phase, view)
+        let left = self.left.contains(&(seq, view));
+        self.needed(phase, view, left) == Some(count)
+    }
+
+    /// The primary proposes a batch while this replica leaves to others what it may. `proposal` is its first PRE-PREPARE for this view and
+    /// sequence number.
+    pub(super) fn stand_by(&mut self, proposal: &Vote) {
+        let Vote { view, seq, .. } = *proposal;
+        if self.quorum.stands_by(self.me, view, seq) {
+            self.left.insert((seq, view));
+        }
     }
 
     /// How many are held.
@@ -66,12 +84,13 @@ impl<T> Company<T> {
         std::mem::take(&mut self.held)
     }
 
-    /// How many votes of others make a certificate with this replica's own; the primary's PRE-PREPARE stands for its PREPARE.
-    fn needed(&self, phase: Phase, view: View) -> usize {
+    /// How many votes of others make a certificate with this replica's own, if it has one; the primary's PRE-PREPARE stands for its
+    /// PREPARE. `left` says that the proposal is left to others: then PREPAREs decide nothing here.
+    fn needed(&self, phase: Phase, view: View, left: bool) -> Option<usize> {
         let backup = usize::from(self.quorum.primary(view) != self.me);
         match phase {
-            Phase::PrePrepare | Phase::Prepare => self.quorum.prepares() - backup,
-            Phase::Commit => self.quorum.quorum() - 1,
+            Phase::PrePrepare | Phase::Prepare => (!left).then(|| self.quorum.prepares() - backup),
+            Phase::Commit => Some(self.quorum.quorum() - usize::from(!left)),
         }
     }
 }
@@ -104,7 +123,7 @@ mod tests {
     fn verified(n: usize, me: u16, votes: &[Vote]) -> Vec<Vec<Vote>> {
         let mut company = Company::new(ReplicaId::new(me), Quorum::new(n).unwrap());
         let mut join = |vote: &Vote| {
-            let complete = company.join(vote.clone(), (), SeqNum::ZERO);
+            let complete = company.join(vote.clone(), (), SeqNum::ZERO, true);
             let left = if complete { company.leave() } else { Vec::new() };
             left.into_iter().map(|(vote, ())| vote).collect()
         };
@@ -129,6 +148,26 @@ mod tests {
             expected[needed - 1] = votes[..needed].to_vec();
             assert_eq!(verified(n, me, &votes), expected, "{n} {me} {phase:?}");
         }
+    }
+
+    #[test]
+    fn whoever_stands_by_needs_a_quorum_of_commits() {
+        let mut company = Company::new(ReplicaId::new(1), Quorum::new(4).unwrap());
+        // The turn of replica 1 is at 3.
+        for seq in 2..4 {
+            company.stand_by(&vote(Phase::PrePrepare, seq, 1, 0));
+        }
+        let decides = |vote: Vote| company.join(vote, (), SeqNum::ZERO, true);
+        let votes = [
+            vote(Phase::Prepare, 3, 1, 2),
+            vote(Phase::Prepare, 3, 1, 3),
+            vote(Phase::Commit, 3, 1, 0),
+            vote(Phase::Commit, 3, 1, 2),
+            vote(Phase::Commit, 3, 1, 3),
+            vote(Phase::Prepare, 2, 1, 2),
+        ];
+        let decided: Vec<bool> = votes.into_iter().map(decides).collect();
+        assert_eq!(decided, [false, false, false, false, true, true]);
     }
 
     #[test]
@@ -162,8 +201,9 @@ mod tests {
         let mut company = Company::new(ReplicaId::new(1), Quorum::new(4).unwrap());
         for seq in 1..1000 {
             let stable = SeqNum::new((seq - 1) / 100 * 100);
-            company.join(vote(Phase::Commit, seq, 1, 2), (), stable);
-            assert!(company.counts.len() <= 100);
+            company.stand_by(&vote(Phase::PrePrepare, seq, 1, 0));
+            company.join(vote(Phase::Commit, seq, 1, 2), (), stable, true);
+            assert!(company.counts.len() <= 100 && company.left.len() <= 100);
         }
         assert_eq!(company.leave().len(), 999);
         assert_eq!(company.len(), 0);

@@ -23,7 +23,8 @@
 //!   done with them;
 //! - records to be synced and batches to be executed by the protocol's window, and by the blocks that one answer to this
 //!   replica's own question may hold;
-//! - checks by the protocol, which asks for one VIEW-CHANGE of each replica and one NEW-VIEW at a time;
+//! - checks by the protocol, which asks for one VIEW-CHANGE of each replica, one NEW-VIEW, and one proposal for each sequence number of
+//!   the window and view, at a time;
 //! - entries of the transcript by their own queue, above which they are dropped and counted;
 //! - evidence by the protocol, which keeps a few of each kind and culprit;
 //! - questions of peers by a fixed number for each, above which they are dropped and counted.

@@ -34,6 +34,8 @@ pub struct Published {
     pub stable: u64,
     /// Requests waiting.
     pub pending: u64,
+    /// Whether it leaves proposals to others where it is its turn.
+    pub stands_by: bool,
     /// The ledger after the last block.
     pub ledger: LedgerView,
     /// Height and state root of the last checkpoint executed.
@@ -66,6 +68,7 @@ impl Published {
             standing: replica.standing().clone(),
             stable: replica.stable_seq().get(),
             pending: core.waiting() as u64,
+            stands_by: replica.stands_by(),
             ledger,
             checkpoint,
         }

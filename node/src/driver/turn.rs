@@ -315,6 +315,10 @@ fn tell(metrics: &Metrics, phases: &mut Phases, event: Event) {
             phases.begin(seq, Phase::Execute);
             tracing::debug!(%seq, "committed");
         }
+        Event::Late { seq } => {
+            metrics.late_proposals.inc();
+            tracing::info!(%seq, "others are late with a proposal that was left to them: taking part in everything for a while");
+        }
         Event::ViewChangeStarted { target, reason } => {
             metrics.view_change(reason.name());
             tracing::warn!(%target, reason = reason.name(), "leaving the view");

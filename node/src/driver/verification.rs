@@ -94,7 +94,8 @@ impl Gate for Verification {
         let mut messages = Vec::with_capacity(events.len());
         let mut decided = false;
         let now = Instant::now();
-        let place = self.shared.published().place();
+        let published = self.shared.published();
+        let (place, stands_by) = (published.place(), published.stands_by);
         let mut quotas = self.quotas();
         quotas.at(place);
         for event in events {
@@ -126,12 +127,18 @@ impl Gate for Verification {
                             }
                             let message = match self.mesh.arrived(peer, message) {
                                 Some(Message::Vote(vote)) if admitted == Admitted::Needed => {
-                                    decided |= self.hold(vote, permit, place.stable);
+                                    decided |= self.hold(vote, permit, place.stable, stands_by);
                                     continue;
                                 }
                                 Some(message) => message,
                                 None => continue,
                             };
+                            if let Message::PrePrepare { vote, .. } = &message
+                                && admitted == Admitted::Needed
+                                && stands_by
+                            {
+                                self.company().stand_by(vote);
+                            }
                             taken.push(Taken::Message {
                                 from: peer,
                                 kind: message.kind(),
@@ -158,15 +165,15 @@ impl Gate for Verification {
         if decided {
             self.gather(&mut taken, &mut messages);
         }
-        self.settle(taken, messages, now)
+        self.settle(taken, messages, stands_by, now)
     }
 }
 
 impl Verification {
     /// Has a vote wait for those with which it decides something. Whether these are here now.
-    fn hold(&self, vote: Vote, permit: FramePermit, stable: SeqNum) -> bool {
+    fn hold(&self, vote: Vote, permit: FramePermit, stable: SeqNum, stands_by: bool) -> bool {
         let mut company = self.company();
-        let decided = company.join(vote, permit, stable);
+        let decided = company.join(vote, permit, stable, stands_by);
         if !decided && company.len() == 1 {
             self.held.notify_one();
         }
@@ -189,12 +196,12 @@ impl Verification {
     }
 
     /// Has the signatures of messages checked, and hands on what was taken. False once the loop is gone.
-    fn settle(&self, taken: Vec<Taken>, messages: Vec<Message>, now: Instant) -> bool {
+    fn settle(&self, taken: Vec<Taken>, messages: Vec<Message>, stands_by: bool, now: Instant) -> bool {
         if taken.is_empty() {
             return true;
         }
         self.metrics.verified(Path::Peers, messages.len());
-        let mut verdicts = self.verifier.verify_all(messages).into_iter();
+        let mut verdicts = self.verifier.verify_as(stands_by, messages).into_iter();
         taken.into_iter().all(|taken| match taken {
             Taken::Connected(peer) => self.forward(CoreInput::Connected(peer), None),
             Taken::Message {
@@ -284,7 +291,8 @@ pub(super) async fn dismiss(verification: Arc<Verification>, mut stopping: watch
         tokio::time::sleep(PATIENCE).await;
         let (mut taken, mut messages) = (Vec::new(), Vec::new());
         verification.gather(&mut taken, &mut messages);
-        if !verification.settle(taken, messages, Instant::now()) {
+        // No proposal is among them.
+        if !verification.settle(taken, messages, false, Instant::now()) {
             return;
         }
     }
@@ -293,7 +301,10 @@ pub(super) async fn dismiss(verification: Arc<Verification>, mut stopping: watch
 /// Does the checks that the protocol asks for, until the loop is gone. They take long, so no vote waits behind them.
 pub(super) fn run_checks(verifier: &Verifier, checks: &Receiver<Check>, inbox: &Inbox, metrics: &Metrics) {
     while let Ok(check) = checks.recv() {
-        metrics.verified(Path::ViewChanges, 1);
+        // A proposal was counted when it came.
+        if !matches!(check, Check::Proposal(..)) {
+            metrics.verified(Path::ViewChanges, 1);
+        }
         let checked = verifier.check(check);
         if inbox
             .send(Wake::Input(CoreInput::Checked(checked), None))

@@ -134,6 +134,8 @@ pub struct Metrics {
     pub pending: Gauge,
     /// Batches that became final here.
     pub committed_batches: Counter,
+    /// Proposals that were left to others and late.
+    pub late_proposals: Counter,
     /// Requests executed here.
     pub executed_requests: Counter,
     /// How many requests the batches proposed here had.
@@ -183,6 +185,7 @@ impl Metrics {
             stable: Gauge::default(),
             pending: Gauge::default(),
             committed_batches: Counter::default(),
+            late_proposals: Counter::default(),
             executed_requests: Counter::default(),
             batch_requests: Histogram::new(exponential_buckets(1.0, 2.0, 13)),
             sync_seconds: Histogram::new(exponential_buckets(50e-6, 2.0, 16)),
@@ -261,6 +264,11 @@ impl Metrics {
             "committed_batches",
             "Batches that became final here.",
             self.committed_batches.clone(),
+        );
+        registry.register(
+            "late_proposals",
+            "Proposals that this replica had left to others and that were late.",
+            self.late_proposals.clone(),
         );
         registry.register(
             "executed_requests",

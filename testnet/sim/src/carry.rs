@@ -108,6 +108,7 @@ impl World {
                     self.view_changes += 1;
                 }
             }
+            Told::Late { .. } => self.count("a proposal left to others was late"),
             Told::StableCheckpoint { .. } => self.count("a checkpoint became stable"),
             Told::Fault { .. } => self.count("evidence was recorded"),
             Told::Learner => self.count("a replica became a learner"),

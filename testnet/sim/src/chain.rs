@@ -23,6 +23,8 @@ pub struct ChainPlan {
     pub max_batch_requests: u32,
     /// How many blocks below a checkpoint keep their bodies; all of them if none.
     pub retain: Option<u64>,
+    /// Whether f backups stand by.
+    pub standby: bool,
 }
 
 /// A chain with all its keys.
@@ -155,6 +157,7 @@ impl Chain {
                 fetch_timeout: Duration::from_millis(500),
                 forward_room: 64,
                 fetch_blocks: 16,
+                standby: plan.standby,
             },
             null: Body::null(&id).digest(),
             retain: plan.retain,

@@ -44,7 +44,9 @@ const CRASHES: [&str; 18] = [
 ];
 
 /// What comes of all that.
-const EFFECTS: [&str; 8] = [
+const EFFECTS: [&str; 10] = [
+    "a proposal was left to others",
+    "a proposal left to others was late",
     "a view was left",
     "a view was entered",
     "a checkpoint became stable",

@@ -31,6 +31,7 @@ pub(crate) fn incoming(incoming: &Incoming) -> String {
                 if body.is_some() { "" } else { " without body" }
             )
         }
+        Incoming::Unchecked(held, _) => format!("{} unchecked", vote(held)),
         Incoming::FaultyBatch(held, _, fault) => format!("{} with a bad batch: {fault}", vote(held)),
         Incoming::Vote(held) => vote(held),
         Incoming::Checkpoint(checkpoint) => {

@@ -167,7 +167,7 @@ pub struct Wishes {
 }
 
 impl Plan {
-    /// A calm run: no faults at all.
+    /// A calm run: no faults at all. Backups stand by in every second one.
     #[must_use]
     pub fn calm(seed: u64, nodes: u16) -> Self {
         Self {
@@ -179,6 +179,7 @@ impl Plan {
                 window: 8,
                 max_batch_requests: 4,
                 retain: None,
+                standby: seed.is_multiple_of(2),
             },
             twins: Vec::new(),
             byzantine: Vec::new(),

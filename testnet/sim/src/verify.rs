@@ -8,7 +8,7 @@ use tagma_crypto::Digest;
 use tagma_crypto::encode::{decode, encode};
 use tagma_pbft::io::Check;
 use tagma_pbft::verify::Checked;
-use tagma_pbft::{Incoming, Message, ReplicaId, Verified, Verifier};
+use tagma_pbft::{Incoming, Message, Quorum, ReplicaId, Verified, Verifier};
 
 use crate::chain::Chain;
 use crate::packet::Packet;
@@ -24,6 +24,7 @@ pub type Verdict = Result<Verified<Incoming>, String>;
 /// Verifiers of all replicas, with a memory. The maps are looked up in and never iterated.
 pub struct Gate {
     verifiers: Vec<Verifier>,
+    quorum: Quorum,
     messages: HashMap<Digest, Verdict>,
     checks: HashMap<Vec<u8>, Verified<Checked>>,
 }
@@ -44,6 +45,7 @@ impl Gate {
             .collect();
         Self {
             verifiers,
+            quorum: chain.ring.quorum,
             messages: HashMap::new(),
             checks: HashMap::new(),
         }
@@ -53,8 +55,25 @@ impl Gate {
         self.verifiers.get(me.index())
     }
 
-    /// Decodes and verifies what `me` received.
-    pub fn message(&mut self, me: ReplicaId, packet: &Packet) -> Verdict {
+    /// Decodes and verifies what `me` received, which may be standing by.
+    pub fn message(&mut self, me: ReplicaId, packet: &Packet, stands_by: bool) -> Verdict {
+        let verdict = self.of_all(me, packet);
+        let left = match verdict.as_ref().map(Verified::get) {
+            Ok(Incoming::PrePrepare(vote, Some(_)) | Incoming::FaultyBatch(vote, ..)) => {
+                stands_by && self.quorum.stands_by(me, vote.view, vote.seq)
+            }
+            _ => false,
+        };
+        let message = left.then(|| decode(packet.bytes(), LIMIT).ok()).flatten();
+        let again = self.verifier(me).zip(message);
+        let again = again.and_then(|(verifier, message)| verifier.verify_as(true, vec![message]).pop());
+        again.map_or(verdict, |verdict| {
+            verdict.map_err(|rejection| rejection.to_string())
+        })
+    }
+
+    /// What is found by whoever does not stand by.
+    fn of_all(&mut self, me: ReplicaId, packet: &Packet) -> Verdict {
         if let Some(verdict) = self.messages.get(&packet.digest()) {
             return verdict.clone();
         }
@@ -84,6 +103,7 @@ impl Gate {
         let key = match &check {
             Check::ViewChange(message) => encode(message),
             Check::NewView(message) => encode(message),
+            Check::Proposal(..) => return Some(self.verifier(me)?.check(check)),
         };
         let known = self.checks.get(&key).filter(|known| match (known.get(), &check) {
             (Checked::ViewChange(a, _), Check::ViewChange(b)) => Arc::ptr_eq(a, b),

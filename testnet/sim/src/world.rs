@@ -8,8 +8,8 @@ use tagma_evidence::forensics::Statements;
 use tagma_evidence::transcript::Statement;
 use tagma_ledger::Request;
 use tagma_node::core::{ClientId, CoreInput, Serve};
-use tagma_pbft::ReplicaId;
 use tagma_pbft::io::Check;
+use tagma_pbft::{Incoming, ReplicaId};
 use tagma_wire::client_protocol::ClientResponse;
 
 use crate::chain::Chain;
@@ -451,6 +451,8 @@ impl World {
         }
         let (from_id, me) = (sender.id, receiver.id);
         let honest = receiver.is_honest();
+        let process = receiver.process.as_ref();
+        let stands_by = process.is_some_and(|process| process.core.replica().stands_by());
         self.trace
             .event(self.now, "deliver", to, packet.digest().as_bytes());
         let shown = if honest {
@@ -459,8 +461,11 @@ impl World {
             self.observe(to, packet)
         };
         let Some(packet) = shown else { return Ok(()) };
-        match self.gate.message(me, &packet) {
+        match self.gate.message(me, &packet, stands_by) {
             Ok(message) => {
+                if matches!(message.get(), Incoming::Unchecked(..)) {
+                    self.count("a proposal was left to others");
+                }
                 if let Some(heard) = self.heard.as_mut().filter(|_| honest) {
                     for statement in Statement::of_incoming(message.get()) {
                         heard.hear(&statement);

@@ -3,11 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use tagma_ledger::Parameters;
+
 use super::stage::{Stage, names};
 use crate::audit::audit;
 use crate::check::{self, Verdict};
 use crate::error::Error;
 use crate::network::{GRACE, Network};
+use crate::plan::Extras;
 use crate::process::Programs;
 
 /// How long the honest two may take to become equal, which they will not.
@@ -16,7 +19,11 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) async fn tell(programs: Programs) -> Result<(), Error> {
     let title = "Four replicas bear f = 1 traitor, and here are two. A batch is final with Q = 3 signatures; two such quorums of four share\n\
                  at least two replicas, of which one is honest and signs one batch only. With two traitors both may be traitors.";
-    let mut story = Stage::begin(Network::ephemeral(4, programs)?, title).await?;
+    // Who stands by would execute what the other honest one commits with the traitors.
+    let mut extras = Extras::default();
+    extras.settings += "consensus.standby = false\n";
+    let network = Network::ephemeral_furnished(4, programs, Parameters::default(), extras)?;
+    let mut story = Stage::begin(network, title).await?;
 
     story.narrator.step("A payment, all replicas honest");
     story.pay("alice", "bob", 25).await?;

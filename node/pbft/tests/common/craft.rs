@@ -293,6 +293,7 @@ pub(crate) fn describe_event(i: u16, event: &Event) -> Option<String> {
         Event::Started => "votes".to_owned(),
         Event::Prepared { seq } => format!("has prepared {seq:?}"),
         Event::Committed { seq } => format!("has committed {seq:?}"),
+        Event::Late { seq } => format!("finds {seq:?} late"),
         Event::ViewChangeStarted { target, reason } => format!("leaves for {target:?}: {}", reason.name()),
         Event::ViewEntered { view } => format!("enters {view:?}"),
         Event::StableCheckpoint { seq } => format!("moves h to {seq:?}"),

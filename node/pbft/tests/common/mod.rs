@@ -137,6 +137,7 @@ pub(crate) fn tuning() -> Tuning {
     Tuning {
         request_timeout: Duration::from_secs(2),
         view_change_timeout_max: Duration::from_secs(16),
+        standby: false,
         ..Tuning::default()
     }
 }
@@ -354,7 +355,9 @@ impl Cluster {
 
     /// Hands a message to replica `i` as if it had come over the connection of `from`.
     pub(crate) fn feed(&mut self, i: u16, from: u16, message: Message) -> Result<(), Rejection> {
-        let message = self.verifier(i).verify(message)?;
+        let stands_by = self.replica(i).stands_by();
+        let mut verdicts = self.verifier(i).verify_as(stands_by, vec![message]);
+        let message = verdicts.remove(0)?;
         match message.get() {
             Incoming::Application(Message::FetchBlocks { from: first, count }) => {
                 let blocks = self.node(i).app.blocks_from(*first, *count);

@@ -6,6 +6,7 @@
 //! - [`view_changes`]: §4.4, VIEW-CHANGE and NEW-VIEW.
 //! - [`liveness`]: §4.5.2, timers and the join rule.
 //! - [`catching_up`]: what a replica that is behind does.
+//! - [`standby`]: what f backups leave to the others, and for how long.
 //! - [`durability`]: what survives a crash, and what happens when it does not.
 //! - [`accountability`]: evidence, and who is never accused.
 #![allow(
@@ -25,4 +26,5 @@ mod checkpoints;
 mod durability;
 mod liveness;
 mod normal_case;
+mod standby;
 mod view_changes;

@@ -110,6 +110,7 @@ impl Instance {
                 status_interval: TICK,
                 idle_status_interval: TICK,
                 fetch_timeout: TICK,
+                standby: false,
                 ..Tuning::default()
             },
         };

@@ -283,25 +283,29 @@ fn bound_in_words(network: &Carried, cores: usize) -> String {
     format!(
         "Bound: {cores} cores ÷ ({nodes} × batched verification + signing) = {:.0} transfers/s, the mean of {before} before the closed \
          loops and {after} after them. With the costs while every core is busy, which are higher where cores share parts of the processor, \
-         it is {:.0}, and the share of it {:.2}.",
+         it is {:.0}, and the share of it {:.2}. That is for {nodes} verifications of each transfer; while f replicas stand by only {} verify it: \
+         of the bound with these, {:.0}, the share is {:.2}.",
         network.bound,
         network.bound_on_all_cores,
-        network.peak / network.bound_on_all_cores
+        network.peak / network.bound_on_all_cores,
+        network.voters,
+        network.bound_of_voters,
+        network.peak / network.bound_of_voters
     )
 }
 
 /// Where the processor time of a transfer goes, as far as the bounds tell.
 fn microseconds(run: &Measured, network: &Carried) -> String {
-    let nodes = network.nodes;
+    let voters = network.voters;
     let mean = |cost: fn(&SignatureCosts) -> f64| {
         let [before, after] = network.costs;
         f64::midpoint(cost(&before), cost(&after))
     };
     format!(
-        "Processor time at the busiest closed loop, per transfer: {:.1} µs in all replicas together, of which at best {:.1} µs are the {nodes} \
+        "Processor time at the busiest closed loop, per transfer: {:.1} µs in all replicas together, of which at best {:.1} µs are the {voters} \
          verifications; {:.1} µs in the client process, of which {:.1} µs are signing.",
         run.replicas_cpu(),
-        f64::from(nodes) * mean(|costs| costs.batched),
+        f64::from(voters) * mean(|costs| costs.batched),
         run.generator_cpu,
         mean(|costs| costs.sign)
     )

@@ -43,8 +43,13 @@ pub struct Carried {
     pub nodes: u16,
     /// What signatures cost before the closed loops and after them: the speed of a machine that others share changes.
     pub costs: [SignatureCosts; 2],
-    /// Transfers a second that this machine could carry if signatures were all that costs, the mean of before and after.
+    /// Transfers a second that this machine could carry if signatures were all that costs and each replica verified each transfer, the mean
+    /// of before and after.
     pub bound: f64,
+    /// 2f + 1: so many replicas verify a transfer while the others stand by.
+    pub voters: u16,
+    /// `bound` if only these verify it.
+    pub bound_of_voters: f64,
     /// The same with what signatures cost while every core is busy.
     pub bound_on_all_cores: f64,
     /// The most transfers a second that were acknowledged, in a closed or an open loop.
@@ -124,16 +129,19 @@ impl Carried {
         } else {
             None
         };
-        let mean = |bound: fn(&SignatureCosts, usize, u16) -> f64| {
-            let [before, after] = costs.map(|costs| bound(&costs, cores, bench.nodes));
+        let mean = |bound: fn(&SignatureCosts, usize, u16) -> f64, verifiers: u16| {
+            let [before, after] = costs.map(|costs| bound(&costs, cores, verifiers));
             f64::midpoint(before, after)
         };
-        let bound = mean(SignatureCosts::bound);
+        let bound = mean(SignatureCosts::bound, bench.nodes);
+        let voters = 2 * (bench.nodes.saturating_sub(1) / 3) + 1;
         Ok(Self {
             nodes: bench.nodes,
             costs,
             bound,
-            bound_on_all_cores: mean(SignatureCosts::bound_on_all_cores),
+            voters,
+            bound_of_voters: mean(SignatureCosts::bound, voters),
+            bound_on_all_cores: mean(SignatureCosts::bound_on_all_cores, bench.nodes),
             peak,
             share_of_bound: peak / bound,
             alone,

@@ -82,7 +82,7 @@ pub(super) async fn measure(size: u16, most: u32, programs: Programs) -> Result<
     let transfers = most
         .saturating_mul(FULL_BATCHES)
         .clamp(96, accounts * (LOOKAHEAD - 8));
-    let network = real::network(size, programs, parameters)?;
+    let network = real::network(size, programs, parameters, false)?;
     let counts = real::measure_together(network, transfers).await?;
     Ok(Batching::new(most, counts))
 }

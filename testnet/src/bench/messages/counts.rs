@@ -284,6 +284,14 @@ pub fn model(nodes: u16) -> u64 {
     2 * n * n.saturating_sub(1)
 }
 
+/// 2(2f + 1)(n - 1): what is left of [`model`] if only 2f + 1 replicas vote.
+#[must_use]
+pub fn standby_model(nodes: u16) -> u64 {
+    let n = u64::from(nodes);
+    let others = n.saturating_sub(1);
+    2 * (2 * (others / 3) + 1) * others
+}
+
 /// How fast `messages` grow between two sizes: d log(messages) / d log(n).
 #[must_use]
 pub fn exponent(smaller: (u16, f64), larger: (u16, f64)) -> f64 {
@@ -302,6 +310,12 @@ mod tests {
         for n in [4, 7, 10, 31] {
             let others = u64::from(n) - 1;
             assert_eq!(model(n), others + others * others + u64::from(n) * others);
+            let (f, voters) = (others / 3, 2 * (others / 3) + 1);
+            assert_eq!(
+                standby_model(n),
+                others + 2 * f * others + voters * others,
+                "PRE-PREPAREs, PREPAREs and COMMITs"
+            );
         }
     }
 

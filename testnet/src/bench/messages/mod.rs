@@ -4,6 +4,9 @@
 //! replicas sends n − 1 COMMITs (OSDI '99 §4.2): (n − 1) + (n − 1)² + n(n − 1) = 2n(n − 1). Messages sent again in answer
 //! to a STATUS, checkpoints, STATUS itself and what passes between clients and replicas are counted apart.
 //!
+//! That is the protocol of the paper, for which all replicas take part in everything. Unless told otherwise f of the backups stand by: then
+//! only 2f + 1 replicas vote, which makes 2(2f + 1)(n − 1). The smallest network is counted that way, too.
+//!
 //! Small networks are counted on real processes, by the counters of all replicas; larger ones in the simulator, which runs the same
 //! replica. What batching does to the cost of one transfer is measured on processes too.
 
@@ -20,7 +23,7 @@ use clap::Args;
 use serde::Serialize;
 
 pub use batching::Batching;
-pub use counts::{Counts, Place, Span, Tally, Traffic, Work, exponent, model};
+pub use counts::{Counts, Place, Span, Tally, Traffic, Work, exponent, model, standby_model};
 pub use real::{measure, network, parameters};
 pub use simulated::measure as simulate;
 
@@ -78,6 +81,8 @@ pub struct Results {
     timers: String,
     /// By size.
     pub runs: Vec<Row>,
+    /// The smallest network of processes, with f of its backups standing by.
+    pub standby: Option<Counts>,
     /// The size of the network that `batching` is about, if it was measured.
     pub batching_nodes: Option<u16>,
     /// By size of batches.
@@ -99,7 +104,7 @@ pub fn run(args: &MessagesArgs) -> Result<(), Error> {
     let version = env!("CARGO_PKG_VERSION");
     println!(
         "messages per batch · tagma {version} · {cores} cores · {} transfers one after the other, each a batch · every write synced · \
-         processes: {} · simulated: {}, seed {SEED} · timers raised, so that no replica is suspected for want of cores: {}",
+         processes: {} · simulated: {}, seed {SEED} · all replicas take part in everything, as in the paper, unless said otherwise · timers raised, so that no replica is suspected for want of cores: {}",
         args.batches,
         tables::sizes(&args.nodes),
         tables::sizes(&args.simulated),
@@ -116,6 +121,8 @@ pub fn run(args: &MessagesArgs) -> Result<(), Error> {
     for remark in tables::remarks(&runs) {
         println!("{remark}");
     }
+    let standby = standing_by(args)?;
+    println!("{}", tables::standby(&runs, standby.as_ref()));
     let batching = batching(args)?;
     let batching_nodes = (!batching.is_empty())
         .then(|| args.nodes.iter().min().copied())
@@ -127,12 +134,13 @@ pub fn run(args: &MessagesArgs) -> Result<(), Error> {
         println!("{}", tables::batching(&batching));
     }
     let results = Results {
-        schema: "bench-messages/v2",
+        schema: "bench-messages/v3",
         version,
         cores,
         synced_writes: true,
         timers: real::timers(),
         runs,
+        standby,
         batching_nodes,
         batching,
     };
@@ -147,10 +155,19 @@ fn on_processes(args: &MessagesArgs) -> Result<Vec<Counts>, Error> {
     let programs = Programs::find()?;
     let measured = args.nodes.iter().map(|size| {
         eprintln!("n = {size}, {size} processes …");
-        let network = network(*size, programs.clone(), parameters(*size))?;
+        let network = network(*size, programs.clone(), parameters(*size), false)?;
         interruptible(measure(network, args.batches))
     });
     measured.collect()
+}
+
+fn standing_by(args: &MessagesArgs) -> Result<Option<Counts>, Error> {
+    let Some(size) = args.nodes.iter().min() else {
+        return Ok(None);
+    };
+    eprintln!("n = {size}, f of them standing by …");
+    let network = network(*size, Programs::find()?, parameters(*size), true)?;
+    interruptible(measure(network, args.batches)).map(Some)
 }
 
 fn batching(args: &MessagesArgs) -> Result<Vec<Batching>, Error> {

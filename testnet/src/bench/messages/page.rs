@@ -1,7 +1,7 @@
 //! What was counted, as a page with plots.
 
 use super::counts::{Place, per};
-use super::tables::sizes;
+use super::tables::{sizes, standby};
 use super::{Results, Row, model};
 use crate::bench::report::{Axis, Grid, Plot, Report, Section, Series, Stroke};
 
@@ -11,7 +11,8 @@ pub(super) fn report(results: &Results) -> Report {
         "Messages per batch",
         "How many messages n replicas send each other until a batch of transfers is final and executed by all of them, counted by the \
          replicas' own counters, against what the protocol says: n − 1 PRE-PREPAREs, (n − 1)² PREPAREs and n(n − 1) COMMITs, \
-         together 2n(n − 1). Messages sent again, checkpoints, STATUS and what passes between clients and replicas are counted apart.",
+         together 2n(n − 1). That is the protocol of the paper, in which everybody takes part in everything; f of the backups stand by unless \
+         they are told not to, and were told so here but where it says otherwise. Messages sent again, checkpoints, STATUS and what passes between clients and replicas are counted apart.",
         vec![
             format!(
                 "tagma {}, {} cores, every write synced",
@@ -28,7 +29,7 @@ pub(super) fn report(results: &Results) -> Report {
             ),
         ],
     );
-    report.section(by_size(&results.runs));
+    report.section(by_size(&results.runs).prose(standby(&results.runs, results.standby.as_ref())));
     if !results.batching.is_empty() {
         report.section(by_batch(results));
     }

@@ -37,14 +37,21 @@ pub(super) fn timers() -> String {
     said.join(", ")
 }
 
-/// A network that takes its time, with numbers of the protocol that suit its size.
+/// A network that takes its time, with numbers of the protocol that suit its size. With `standby` f backups leave each batch to the
+/// others, as they do unless told otherwise; without it everybody takes part in everything, as in the paper.
 ///
 /// # Errors
 /// See [`Network::ephemeral_furnished`].
-pub fn network(size: u16, programs: Programs, parameters: Parameters) -> Result<Network, Error> {
+pub fn network(
+    size: u16,
+    programs: Programs,
+    parameters: Parameters,
+    standby: bool,
+) -> Result<Network, Error> {
     let timers = TIMERS.map(|(key, value)| format!("{key} = \"{value}\"\n"));
+    let standby = format!("consensus.standby = {standby}\n");
     let extras = Extras {
-        settings: timers.concat() + NODE_SETTINGS,
+        settings: timers.concat() + &standby + NODE_SETTINGS,
         ..Extras::default()
     };
     Network::ephemeral_furnished(size, programs, parameters, extras)

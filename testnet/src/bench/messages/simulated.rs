@@ -31,6 +31,7 @@ pub fn measure(nodes: u16, batches: u32, seed: u64) -> Result<Counts, Error> {
     let parameters = parameters(nodes);
     plan.chain.checkpoint_interval = parameters.checkpoint_interval;
     plan.chain.window = parameters.window;
+    plan.chain.standby = false;
     plan.clients = vec![Manner::Correct];
     plan.pause = (MILLI, 5 * MILLI);
     let mut script = Script::begin(&plan, false).map_err(violated)?;

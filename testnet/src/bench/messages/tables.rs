@@ -4,7 +4,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 use super::Row;
 use super::batching::Batching;
-use super::counts::{Place, per};
+use super::counts::{Counts, Place, per, standby_model};
 
 fn right_aligned(header: &[&str], rows: Vec<Vec<String>>) -> Table {
     let mut table = Table::new();
@@ -127,6 +127,36 @@ pub(super) fn remarks(runs: &[Row]) -> Vec<String> {
         remarks.push("every phase of every size is exactly as modelled".to_owned());
     }
     remarks
+}
+
+/// What it saves that f backups stand by, in words: `standby` against the network of the same size among `runs`.
+pub(super) fn standby(runs: &[Row], standby: Option<&Counts>) -> String {
+    let pair = standby.and_then(|counts| {
+        let all = runs.iter().map(|row| &row.counts);
+        let same = |all: &&Counts| (all.nodes, all.place) == (counts.nodes, counts.place);
+        Some((all.clone().find(same)?, counts))
+    });
+    let Some((all, counts)) = pair else {
+        return "with f backups standing by: not measured, for want of a network of processes".to_owned();
+    };
+    let cost = |counts: &Counts| {
+        let work = counts.work.unwrap_or_default();
+        format!(
+            "{:.2} messages, {:.1} messages verified and {:.1} syncs a batch",
+            counts.per_batch,
+            per(work.peer_verifications, counts.batches),
+            per(work.syncs, counts.batches)
+        )
+    };
+    format!(
+        "n = {}, f of them standing by, as they do unless told otherwise (consensus.standby): {} (2(2f+1)(n-1) = {} messages; {} view \
+         changes), instead of {}",
+        counts.nodes,
+        cost(counts),
+        standby_model(counts.nodes),
+        counts.view_changes,
+        cost(all)
+    )
 }
 
 /// What batching does to the cost of one transfer.
