@@ -458,7 +458,7 @@ impl Replica {
         let view = self.view;
         match self.log.slot(vote.seq).add_vote(vote, view) {
             Added::Old => return,
-            Added::New => {}
+            Added::New => self.note_voted(vote.sender),
             Added::Conflict(held) => {
                 self.reject(from, kind, Rejection::Equivocation(vote.sender), out);
                 self.accuse(Evidence::ConflictingVotes(held, vote.clone()), out);

@@ -9,6 +9,8 @@ use crate::types::{SeqNum, Time, View};
 pub(crate) struct Peer {
     /// The highest statements seen signed by it.
     pub(crate) signed: HighestSigned,
+    /// When a new vote of it was counted last.
+    pub(crate) voted: Option<Time>,
     /// The one future view for which its votes are kept.
     pub(crate) future_view: View,
     /// Whether a NEW-VIEW of it is being checked.

@@ -8,9 +8,10 @@
 //! safety rests on changes: who stands by is a replica that is slow.
 //!
 //! Liveness rests on everybody, so who stands by does so for a bounded time. When a proposal is late it checks and votes on all that it has
-//! left to others, and takes part in everything for a while: a replica that is down is noticed once and not for every batch. What is late is
-//! measured by those who do take part: f of 2f backups that have sent PREPARE include a correct one, or were quicker than that. It also takes part
-//! when others lack what it has executed without a vote of its own, or somebody could give COMMITs to it alone, again and again.
+//! left to others, and takes part in everything for a while, and for as long as somebody does not vote at all: a replica that is down is
+//! noticed once and not for every batch. What is late is measured by those who do take part: f of 2f backups that have sent PREPARE include a
+//! correct one, or were quicker than that. It also takes part when others lack what it has executed without a vote of its own, or somebody
+//! could give COMMITs to it alone, again and again.
 //!
 //! What this costs: agreement goes on with certain 2f + 1 replicas and not with the fastest. If one of them is slow on purpose, the batches that it
 //! takes part in can be as late as a primary may make all of them (`turnaround`).
@@ -32,7 +33,7 @@ const LONGEST: u32 = 2;
 /// (`turnaround`).
 const SLACK: u32 = 8;
 /// After a late proposal this replica takes part in everything for so many T, and for twice as long each time if the next one is late
-/// soon after that, up to so many.
+/// soon after that, up to so many. It also does while it has had no vote of somebody for so many T.
 const ALERT: (u32, u32) = (8, 64);
 
 /// Whether this replica stands by at all.
@@ -87,10 +88,25 @@ impl Standby {
 }
 
 impl Replica {
-    /// Whether this replica leaves proposals to others where it is its turn.
+    /// Whether this replica leaves proposals to others where it is its turn: not to somebody who may be down.
     pub fn stands_by(&self) -> bool {
-        let calm = !self.standby.is_alert(self.now.clock);
-        self.config.tuning.standby && calm && self.mode() == Mode::Normal && self.may_sign()
+        let now = self.now.clock;
+        let memory = self.config.tuning.request_timeout * ALERT.0;
+        let votes = |id: &ReplicaId| {
+            let voted = self.peers.get(id).and_then(|peer| peer.voted);
+            voted.is_some_and(|at| now.since(at) < memory)
+        };
+        self.config.tuning.standby
+            && !self.standby.is_alert(now)
+            && self.mode() == Mode::Normal
+            && self.may_sign()
+            && self.quorum.all().all(|id| id == self.id() || votes(&id))
+    }
+
+    /// A vote came that was not known.
+    pub(crate) fn note_voted(&mut self, sender: ReplicaId) {
+        let now = self.now.clock;
+        self.peers.entry(sender).or_default().voted = Some(now);
     }
 
     /// A PRE-PREPARE of the primary of its view whose requests were not checked.

@@ -1,5 +1,7 @@
 //! Transfers are committed, by all and by those who were away.
 
+use std::time::Duration;
+
 use tagma_ledger::Parameters;
 use tagma_node::core::key_ring;
 use tagma_pbft::{Kind, Standing};
@@ -184,7 +186,7 @@ async fn a_lost_data_directory_makes_a_learner() {
 }
 
 /// The number of messages for a batch, counted at the senders, while nothing is resent: n - 1 PRE-PREPAREs, PREPAREs of 2f backups and
-/// COMMITs of 2f + 1 replicas, as f backups stand by.
+/// COMMITs of 2f + 1 replicas, as f backups stand by once all have voted for the first batch.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_takes_the_votes_of_a_quorum() {
     let network = Network::start(4, 0..4, Parameters::default()).await;
@@ -208,20 +210,37 @@ async fn a_batch_takes_the_votes_of_a_quorum() {
     };
     let mut client = Client::connect(&network, 0..4).await;
     let (alice, bob) = (account_key(0), account_key(1).public());
-    let mut height = 0;
-    for nonce in 0..20 {
-        height = client
-            .submit(&transfer(client.chain, &alice, bob, nonce, 1))
-            .await
-            .height;
+    // All vote for these, and then have heard each other.
+    let first = 3;
+    for nonce in 0..first {
+        let transfer = transfer(client.chain, &alice, bob, nonce, 1);
+        network
+            .wait_for_height(client.submit(&transfer).await.height)
+            .await;
     }
-    network.wait_for_height(height).await;
-    assert_eq!(sum(Kind::PrePrepare, false), height * (n - 1));
-    assert_eq!(sum(Kind::Prepare, false), height * (voters - 1) * (n - 1));
-    // The last COMMIT may leave after a quorum of others has let everybody execute.
-    eventually("all COMMITs", async || {
-        (sum(Kind::Commit, false) == height * voters * (n - 1)).then_some(())
+    let counted = || [Kind::PrePrepare, Kind::Prepare, Kind::Commit].map(|kind| sum(kind, false));
+    eventually("rest", async || {
+        let before = counted();
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        (counted() == before).then_some(())
     })
     .await;
+    let before = counted();
+    for nonce in first..first + 20 {
+        let transfer = transfer(client.chain, &alice, bob, nonce, 1);
+        network
+            .wait_for_height(client.submit(&transfer).await.height)
+            .await;
+    }
+    // The last COMMIT may leave after a quorum of others has let everybody execute.
+    let expected = [1, voters - 1, voters].map(|senders| 20 * senders * (n - 1));
+    eventually("all COMMITs", async || {
+        let counted = counted();
+        (counted[2] == before[2] + expected[2]).then_some(())
+    })
+    .await;
+    let after = counted();
+    let sent = [0, 1, 2].map(|phase: usize| after[phase] - before[phase]);
+    assert_eq!(sent, expected);
     network.stop().await;
 }
