@@ -3,6 +3,8 @@
 use std::time::Duration;
 
 use tagma_testnet::load::Pace;
+use tagma_testnet::net::change::Link;
+use tagma_testnet::net::path::Counts;
 use tagma_testnet::net::{LinkFault, links};
 use tagma_testnet::process::{self, Activity};
 
@@ -68,10 +70,7 @@ fn three_go_on_without_the_one_that_is_cut_off_and_it_catches_up() {
     let paid = net.runtime.block_on(load.finish()).unwrap();
     assert_eq!(net.check().executed, paid.len());
     let state = links.show().unwrap();
-    let met = |(link, counts): (
-        &tagma_testnet::net::change::Link,
-        &tagma_testnet::net::path::Counts,
-    )| { link.from == primary && counts.cut > 0 };
+    let met = |(link, counts): (&Link, &Counts)| link.from == primary && counts.cut > 0;
     assert!(state.each().any(met), "packets of the primary met the cut");
 }
 
@@ -110,18 +109,15 @@ fn lost_doubled_delayed_and_reordered_packets_change_nothing_but_the_pace() {
         })
         .unwrap();
     let load = net.load(pace());
-    until("many acknowledgements", || load.acknowledged() > 500);
+    // How many packets that takes is chance: 2 of 100 are doubled, and how much is sent is the replicas' affair.
+    until("many acknowledgements over links that all met each fault", || {
+        let state = links.show().unwrap();
+        let met = |counts: &Counts| counts.dropped > 0 && counts.doubled > 0 && counts.reordered > 0;
+        load.acknowledged() > 500 && state.each().all(|(_, counts)| met(counts))
+    });
     links.heal().unwrap();
     let paid = net.runtime.block_on(load.finish()).unwrap();
-    let report = net.check();
-    assert_eq!(report.executed, paid.len());
-    let state = links.show().unwrap();
-    for (link, counts) in state.each() {
-        assert!(
-            counts.dropped > 0 && counts.doubled > 0 && counts.reordered > 0,
-            "{link:?} {counts:?}"
-        );
-    }
+    assert_eq!(net.check().executed, paid.len());
 }
 
 /// The command, its undoing, a replica that starts while there are links, and links that go: with them and when killed.
