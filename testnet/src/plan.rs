@@ -109,6 +109,18 @@ pub fn check_size(replicas: u16) -> Result<(), Error> {
     ))
 }
 
+/// f of a network of a valid size: how many of its replicas may be faulty.
+#[must_use]
+pub const fn faults(replicas: u16) -> u16 {
+    replicas.saturating_sub(1) / 3
+}
+
+/// 2f + 1 of a network of a valid size: how many replicas decide, whatever the others do.
+#[must_use]
+pub const fn quorum(replicas: u16) -> u16 {
+    2 * faults(replicas) + 1
+}
+
 /// The keys of a plan: derived from its seed, or new.
 struct Keys {
     seed: Option<u64>,

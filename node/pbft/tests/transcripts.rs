@@ -184,10 +184,12 @@ fn play(script: &str) -> String {
     played
 }
 
+/// From the folder of the package, where cargo runs its tests. Where that was when the test was compiled may be gone: checkouts can
+/// share what is compiled.
+const FOLDER: &str = "tests/transcripts";
+
 fn check(name: &str) {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("tests/transcripts")
-        .join(name);
+    let path = Path::new(FOLDER).join(name);
     let script = std::fs::read_to_string(&path).unwrap();
     let played = play(&script);
     if std::env::var_os("TAGMA_REWRITE").is_some() {
@@ -213,8 +215,7 @@ macro_rules! transcripts {
 
         #[test]
         fn every_transcript_is_played() {
-            let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/transcripts");
-            let mut files: Vec<String> = std::fs::read_dir(folder)
+            let mut files: Vec<String> = std::fs::read_dir(FOLDER)
                 .unwrap()
                 .map(|entry| entry.unwrap().file_name().into_string().unwrap())
                 .collect();

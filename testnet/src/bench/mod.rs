@@ -113,6 +113,15 @@ pub fn run(args: &BenchArgs) -> Result<(), Error> {
     }
 }
 
+/// The middle one, or the mean of the two in the middle; none of nothing.
+fn median(values: impl IntoIterator<Item = f64>) -> Option<f64> {
+    let mut values: Vec<f64> = values.into_iter().collect();
+    values.sort_by(f64::total_cmp);
+    let upper = *values.get(values.len() / 2)?;
+    let lower = *values.get(values.len().saturating_sub(1) / 2)?;
+    Some(f64::midpoint(lower, upper))
+}
+
 /// Writes results for machines into a file of the directory `out`, which is made if it is not there.
 fn write_results(results: &impl Serialize, out: &Path, name: &str) -> Result<(), Error> {
     let path = out.join(name);
@@ -122,4 +131,15 @@ fn write_results(results: &impl Serialize, out: &Path, name: &str) -> Result<(),
     std::fs::write(&path, text + "\n").map_err(|source| Error::io("write", &path, source))?;
     println!("written to {}", path.display());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_median_of_an_even_number_is_between_the_two_in_the_middle() {
+        assert_eq!(median([4.0, 1.0, 2.0, 10.0]), Some(3.0));
+        assert_eq!(median([]), None);
+    }
 }

@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::load::{self, Acknowledged, Load, Pace};
 use crate::network::{GRACE, Network, READY};
 use crate::observe::Observer;
+use crate::plan;
 use crate::process::Programs;
 
 /// How long anything here may take before the network counts as stuck: more view changes than f in a row take less.
@@ -78,7 +79,7 @@ impl Cell {
     /// The traitors: the primaries of the first views, or of those after an honest one that is provoked to go; or as far from
     /// that as can be.
     fn traitors(&self, provocation: Provocation) -> Vec<u16> {
-        let faults = (self.replicas - 1) / 3;
+        let faults = plan::faults(self.replicas);
         let first = match (self.role, provocation) {
             (Role::Primary, Provocation::ViewChange) => 1,
             (Role::Primary, _) => 0,

@@ -201,7 +201,7 @@ impl Scenario {
     /// f
     #[must_use]
     pub fn faults(&self) -> u16 {
-        self.nodes.saturating_sub(1) / 3
+        crate::plan::faults(self.nodes)
     }
 }
 

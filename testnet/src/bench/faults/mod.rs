@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use comfy_table::{CellAlignment, Table, presets};
 use serde::Serialize;
 
-use super::write_results;
+use super::{median, write_results};
 use crate::byzantine::When;
 use crate::cli::block_on;
 use crate::error::Error;
@@ -24,7 +24,7 @@ use crate::interrupt::Interrupts;
 use crate::load::{Acknowledged, Load, Pace};
 use crate::network::{GRACE, Network, READY};
 use crate::observe::Observer;
-use crate::plan::check_size;
+use crate::plan::{self, check_size};
 use crate::process::Programs;
 
 pub use attack::Attack;
@@ -94,7 +94,7 @@ struct Results {
 /// attack; whatever keeps a network from running.
 pub fn run(nodes: u16, attacks: &[String], seconds: u64, rounds: u32, out: &Path) -> Result<(), Error> {
     check_size(nodes)?;
-    let faults = (nodes - 1) / 3;
+    let faults = plan::faults(nodes);
     let attacks = Attack::chosen(attacks)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let version = env!("CARGO_PKG_VERSION");
@@ -165,10 +165,10 @@ fn table(runs: &[Ratio]) -> Table {
             } else {
                 by.join(" ")
             },
-            format!("{:.0}", median(&run.before)),
+            format!("{:.0}", middle(&run.before)),
             optional(run.until_replaced),
             optional(run.meanwhile),
-            format!("{:.0}", median(&run.after)),
+            format!("{:.0}", middle(&run.after)),
             format!("{:.2}", run.ratio),
             format!("{:.0}", run.p99_before),
             format!("{:.0}", run.p99_after),
@@ -252,7 +252,7 @@ async fn measure(mut network: Network, attack: &Attack, pace: Pace, span: Span) 
         ratio.after.push(after);
         ratios.push(after / before);
     }
-    ratio.ratio = median(&ratios);
+    ratio.ratio = middle(&ratios);
     let acknowledged = load.finish().await?;
     ratio.p99_before = p99(&acknowledged, &calm);
     ratio.p99_after = p99(&acknowledged, &attacked);
@@ -261,11 +261,9 @@ async fn measure(mut network: Network, attack: &Attack, pace: Pace, span: Span) 
     Ok(ratio)
 }
 
-/// The middle one; the upper of the two in the middle. Zero of nothing.
-fn median(values: &[f64]) -> f64 {
-    let mut values = values.to_vec();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or_default()
+/// The median; zero of nothing.
+fn middle(values: &[f64]) -> f64 {
+    median(values.iter().copied()).unwrap_or_default()
 }
 
 /// How long 99 of 100 took at most of those acknowledged in one of these times, milliseconds. Zero of none.

@@ -27,7 +27,7 @@ use crate::process::Programs;
 
 pub use disk::Disk;
 pub use machine::{BatchCost, Material, Processor, SignatureCosts};
-pub use peak::{AtFraction, Carried, Crashed};
+pub use peak::{AtFraction, Carried, Crashed, Turn};
 pub use quic::Quic;
 
 /// Each bound of the machine is measured for so long.
@@ -254,8 +254,11 @@ fn sentences(network: &Carried, cores: usize) -> Vec<String> {
     }
     if let Some(crashed) = &network.crashed {
         told.push(format!(
-            "With {} of {} crashed: {:.0} transfers/s, {:.2} of the peak without crashes.",
-            crashed.crashed, network.nodes, crashed.peak, crashed.ratio
+            "With {} of {} crashed, in turns with all running, at the pace of the busiest closed loop: {}: {:.2} of the peak without crashes.",
+            crashed.crashed,
+            network.nodes,
+            crashed.turns.iter().map(Turn::in_words).collect::<Vec<_>>().join(", "),
+            crashed.ratio
         ));
     }
     if let Some(run) = network.busiest() {

@@ -6,13 +6,18 @@ use serde::Serialize;
 
 use super::machine::{Material, SignatureCosts};
 use crate::bench::load::{Arrival, Bed, Bench, Measured, Pace, Span};
+use crate::bench::median;
 use crate::error::Error;
+use crate::plan;
 use crate::process::Programs;
 
 /// Outstanding transfers of the closed loops whose best is the peak.
 const CLOSED: [usize; 3] = [512, 2048, 8192];
 /// Fractions of the peak at which latency is measured in an open loop.
 const FRACTIONS: [f64; 6] = [0.1, 0.25, 0.5, 0.7, 0.85, 1.0];
+
+/// So often a network without crashes and one with are loaded in turns.
+const TURNS: usize = 3;
 
 /// A load at a fraction of the peak.
 #[derive(Clone, Debug, Serialize)]
@@ -23,17 +28,75 @@ pub struct AtFraction {
     pub run: Measured,
 }
 
-/// What a network with crashed replicas carries.
+/// The same closed loop on a network without crashes and, right after it, on one with: a machine that others share changes its
+/// speed within a minute, so that only what is measured side by side can be compared.
+#[derive(Clone, Debug, Serialize)]
+pub struct Turn {
+    /// Every replica runs.
+    pub whole: Measured,
+    /// Some were killed before.
+    pub crashed: Measured,
+}
+
+/// What a network with crashed replicas carries, compared with one without crashes.
 #[derive(Clone, Debug, Serialize)]
 pub struct Crashed {
     /// How many were killed before the load.
     pub crashed: u16,
-    /// The most transfers a second that were acknowledged.
-    pub peak: f64,
-    /// The same ÷ the peak without crashes, in the same run.
+    /// Transfers a second with crashes ÷ without: the median of the turns.
     pub ratio: f64,
-    /// The closed loops that were tried.
-    pub closed: Vec<Measured>,
+    /// The turns, one after the other.
+    pub turns: Vec<Turn>,
+}
+
+impl Crashed {
+    /// Starts both networks and loads them in turns, at the pace at which the one without crashes carried the most.
+    async fn measure(
+        bench: &Bench,
+        crashed: u16,
+        pace: Pace,
+        programs: &Programs,
+        span: Span,
+    ) -> Result<Self, Error> {
+        let with = |crashed| Bench {
+            crashed,
+            ..bench.clone()
+        };
+        let mut whole = Bed::start(&with(0), programs.giving_way()).await?;
+        let mut broken = Bed::start(&with(crashed), programs.giving_way()).await?;
+        let mut turns = Vec::new();
+        for turn in 1..=TURNS {
+            eprintln!(
+                "n = {}, without and with {crashed} crashed, {turn} of {TURNS} …",
+                bench.nodes
+            );
+            turns.push(Turn {
+                whole: whole.measure(pace, span).await?,
+                crashed: broken.measure(pace, span).await?,
+            });
+        }
+        whole.stop()?;
+        broken.stop()?;
+        Ok(Self {
+            crashed,
+            ratio: median(turns.iter().map(Turn::ratio)).unwrap_or_default(),
+            turns,
+        })
+    }
+}
+
+impl Turn {
+    /// Transfers a second with crashes ÷ without.
+    pub fn ratio(&self) -> f64 {
+        self.crashed.acknowledged / self.whole.acknowledged
+    }
+
+    pub(super) fn in_words(&self) -> String {
+        format!(
+            "{:.0} and {:.0} transfers/s",
+            self.crashed.acknowledged, self.whole.acknowledged
+        )
+    }
 }
 
 /// What a network of one size showed.
@@ -90,7 +153,7 @@ impl Carried {
         let closed = closed_loops(&mut bed, span).await?;
         let costs = [before, material.costs(each)];
         bed.stop()?;
-        let best = most(&closed);
+        let best = busiest(&closed).map_or(0.0, |run| run.acknowledged);
         let mut bed = Bed::start(&healthy, programs.clone()).await?;
         eprintln!("n = {}: one client …", bench.nodes);
         let alone = bed.measure(Pace::Closed { in_flight: 1 }, span).await?;
@@ -109,32 +172,18 @@ impl Carried {
         bed.stop()?;
         // A closed loop that is too short or too long may carry less than the open loop at its rate.
         let peak = open.iter().map(|at| at.run.acknowledged).fold(best, f64::max);
-        let crashed = if crashed > 0 {
-            let bench = Bench {
-                crashed,
-                ..bench.clone()
-            };
-            let mut bed = Bed::start(&bench, programs.giving_way()).await?;
-            eprintln!("n = {}, {crashed} crashed …", bench.nodes);
-            let closed = closed_loops(&mut bed, span).await?;
-            bed.stop()?;
-            let peak = most(&closed);
-            Some(Crashed {
-                crashed,
-                peak,
-                // Like is compared with like: both are the best of the same closed loops.
-                ratio: peak / best,
-                closed,
-            })
-        } else {
-            None
+        let crashed = match busiest(&closed) {
+            Some(best) if crashed > 0 => {
+                Some(Crashed::measure(bench, crashed, best.pace, programs, span).await?)
+            }
+            _ => None,
         };
         let mean = |bound: fn(&SignatureCosts, usize, u16) -> f64, verifiers: u16| {
             let [before, after] = costs.map(|costs| bound(&costs, cores, verifiers));
             f64::midpoint(before, after)
         };
         let bound = mean(SignatureCosts::bound, bench.nodes);
-        let voters = 2 * (bench.nodes.saturating_sub(1) / 3) + 1;
+        let voters = plan::quorum(bench.nodes);
         Ok(Self {
             nodes: bench.nodes,
             costs,
@@ -164,9 +213,7 @@ impl Carried {
     /// The closed loop that carried the most.
     #[must_use]
     pub fn busiest(&self) -> Option<&Measured> {
-        self.closed
-            .iter()
-            .max_by(|one, other| one.acknowledged.total_cmp(&other.acknowledged))
+        busiest(&self.closed)
     }
 
     /// Views that replicas entered in all loads without crashes, in which there is no reason for any.
@@ -187,12 +234,13 @@ async fn closed_loops(bed: &mut Bed, span: Span) -> Result<Vec<Measured>, Error>
     Ok(runs)
 }
 
-fn most(runs: &[Measured]) -> f64 {
-    runs.iter().map(|run| run.acknowledged).fold(0.0, f64::max)
+fn busiest(runs: &[Measured]) -> Option<&Measured> {
+    runs.iter()
+        .max_by(|one, other| one.acknowledged.total_cmp(&other.acknowledged))
 }
 
 /// How long all loads of one size take without what they have to wait for, to be said beforehand.
 pub(super) fn expected(span: Span, crashed: u16) -> Duration {
-    let closed = CLOSED.len() * if crashed > 0 { 2 } else { 1 };
-    span.end() * u32::try_from(1 + closed + FRACTIONS.len()).unwrap_or(u32::MAX)
+    let turns = if crashed > 0 { 2 * TURNS } else { 0 };
+    span.end() * u32::try_from(1 + CLOSED.len() + FRACTIONS.len() + turns).unwrap_or(u32::MAX)
 }

@@ -22,7 +22,7 @@ use super::{Drawn, write_results};
 use crate::cli::{block_on, duration};
 use crate::error::Error;
 use crate::interrupt::Interrupts;
-use crate::plan::check_size;
+use crate::plan::{self, check_size};
 use crate::process::Programs;
 
 pub use arrivals::Arrival;
@@ -120,7 +120,7 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), Error> {
     let results = Results {
         schema: "bench-load/v1",
         configuration,
-        faults: (bench.nodes - 1) / 3,
+        faults: plan::faults(bench.nodes),
         bench,
         transcripts: false,
         warm_up_seconds: span.warm_up.as_secs_f64(),
@@ -133,7 +133,7 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), Error> {
 /// Whether a network can be like this.
 pub(super) fn check(bench: &Bench, duration: Duration) -> Result<(), Error> {
     check_size(bench.nodes)?;
-    let faults = (bench.nodes - 1) / 3;
+    let faults = plan::faults(bench.nodes);
     if bench.crashed > faults {
         return Err(Error::usage(
             format!(
@@ -158,7 +158,7 @@ pub(super) fn describe(bench: &Bench, span: Span) -> String {
         "n = {}, f = {}, {} crashed · {} accounts, at most {} outstanding each · seed {} · {} s after {} s of warm-up · transcripts off, \
          log level warn · the client library sends again after {} s",
         bench.nodes,
-        (bench.nodes - 1) / 3,
+        plan::faults(bench.nodes),
         bench.crashed,
         bench.accounts,
         bench.lookahead,

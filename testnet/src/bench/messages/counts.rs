@@ -7,6 +7,7 @@ use tagma_sim::sent::Sent;
 
 use crate::error::Error;
 use crate::observe::Metrics;
+use crate::plan;
 
 const MESSAGES: &str = "tagma_messages_sent_total";
 const BYTES: &str = "tagma_message_sent_bytes_total";
@@ -287,9 +288,7 @@ pub fn model(nodes: u16) -> u64 {
 /// 2(2f + 1)(n - 1): what is left of [`model`] if only 2f + 1 replicas vote.
 #[must_use]
 pub fn standby_model(nodes: u16) -> u64 {
-    let n = u64::from(nodes);
-    let others = n.saturating_sub(1);
-    2 * (2 * (others / 3) + 1) * others
+    2 * u64::from(plan::quorum(nodes)) * u64::from(nodes).saturating_sub(1)
 }
 
 /// How fast `messages` grow between two sizes: d log(messages) / d log(n).

@@ -1,6 +1,7 @@
 //! What was measured, as a page with plots.
 
-use super::results::{Results, Round, Sample, SystemResult, median};
+use super::results::{Results, Round, Sample, SystemResult};
+use crate::bench::median;
 use crate::bench::report::{Axis, Grid, Plot, Report, Section, Series, Stroke};
 
 /// The page.
@@ -103,12 +104,7 @@ fn over(
     sample: impl Fn(&Round) -> Option<&Sample>,
     value: fn(&Sample) -> f64,
 ) -> Option<f64> {
-    median(
-        rounds
-            .iter()
-            .filter_map(|round| sample(round).map(value))
-            .collect(),
-    )
+    median(rounds.iter().filter_map(|round| sample(round).map(value)))
 }
 
 /// Throughput and median latency of one client and of each closed loop.

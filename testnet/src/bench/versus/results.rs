@@ -9,6 +9,7 @@ use super::Spread;
 use super::systems::{Name, Setting};
 use crate::bench::configuration::Configuration;
 use crate::bench::load::{Measured, Quantiles, Span, Tally};
+use crate::bench::median;
 
 /// One load on one system.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -138,9 +139,8 @@ impl Summary {
     #[must_use]
     pub fn of(rounds: &[Round]) -> Option<Self> {
         let peaks: Vec<&(usize, Sample)> = rounds.iter().filter_map(Round::peak).collect();
-        let at_peak =
-            |of: &dyn Fn(&Sample) -> f64| median(peaks.iter().map(|(_, sample)| of(sample)).collect());
-        let over = |of: &dyn Fn(&Round) -> f64| median(rounds.iter().map(of).collect());
+        let at_peak = |of: &dyn Fn(&Sample) -> f64| median(peaks.iter().map(|(_, sample)| of(sample)));
+        let over = |of: &dyn Fn(&Round) -> f64| median(rounds.iter().map(of));
         let speeds = || peaks.iter().map(|(_, sample)| sample.per_second);
         let peak = at_peak(&|sample| sample.per_second)?;
         let samples = rounds.iter().flat_map(|round| {
@@ -171,14 +171,6 @@ impl Summary {
             lost: samples.map(|sample| sample.failed + sample.unfinished).sum(),
         })
     }
-}
-
-/// The middle one, or the mean of the two in the middle; none of nothing.
-pub(super) fn median(mut values: Vec<f64>) -> Option<f64> {
-    values.sort_by(f64::total_cmp);
-    let upper = *values.get(values.len() / 2)?;
-    let lower = *values.get(values.len().saturating_sub(1) / 2)?;
-    Some(f64::midpoint(lower, upper))
 }
 
 /// What is known of one system.
@@ -247,11 +239,7 @@ impl Ratios {
     pub fn of(tagma: &[Round], other: Name, others: &[Round]) -> Option<Self> {
         let ratio = |of: &dyn Fn(&Round) -> Option<f64>| {
             let pairs = tagma.iter().zip(others);
-            median(
-                pairs
-                    .filter_map(|(ours, theirs)| Some(of(ours)? / of(theirs)?))
-                    .collect(),
-            )
+            median(pairs.filter_map(|(ours, theirs)| Some(of(ours)? / of(theirs)?)))
         };
         let at_peak = |of: fn(&Sample) -> f64| move |round: &Round| Some(of(&round.peak()?.1));
         Some(Self {
@@ -441,11 +429,5 @@ mod tests {
         assert!((ratios.peak - 0.5).abs() < 1e-9 && (ratios.one_p50 - 2.0).abs() < 1e-9);
         assert!((ratios.cpu - 2.0).abs() < 1e-9);
         assert_eq!(Ratios::of(&ours, Name::Etcd, &[]), None);
-    }
-
-    #[test]
-    fn the_median_of_an_even_number_is_between_the_two_in_the_middle() {
-        assert_eq!(median(vec![4.0, 1.0, 2.0, 10.0]), Some(3.0));
-        assert_eq!(median(Vec::new()), None);
     }
 }
