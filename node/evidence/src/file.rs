@@ -16,16 +16,17 @@
 
 use serde::{Deserialize, Serialize};
 use tagma_crypto::Digest;
-use tagma_crypto::encode::{decode, encode};
+use tagma_crypto::encode::encode;
 use tagma_pbft::ReplicaId;
 use tagma_pbft::evidence::Evidence;
 
 use crate::Judge;
+use crate::document::{self, Invalid, Labelled};
+
+pub use crate::document::MAX_FILE;
 
 /// The name and version of the format.
 pub const SCHEMA: &str = "evidence/v1";
-/// The most bytes of a file that is looked at: two NEW-VIEWs of a full window in hex fit.
-pub const MAX_FILE: usize = 64 << 20;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,43 +38,16 @@ struct Document {
     proof: String,
 }
 
-/// Why a file convicts nobody.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Invalid {
-    /// Longer than any evidence.
-    #[error("the file has {0} bytes, evidence at most {MAX_FILE}")]
-    TooLarge(usize),
-    /// Not the JSON document it should be.
-    #[error("the file is no evidence file: {0}")]
-    Malformed(String),
-    /// Another format or version.
-    #[error("the file's schema is {0:?}, this program knows {SCHEMA:?}")]
-    Schema(String),
-    /// About replicas of another chain.
-    #[error("the evidence is about chain {found}, the genesis makes chain {expected}")]
-    OtherChain {
-        /// What the file says.
-        found: Digest,
-        /// The chain of the genesis.
-        expected: Digest,
-    },
-    /// The proof is not hex.
-    #[error("the proof is not hexadecimal")]
-    Hex,
-    /// The proof is no canonical encoding.
-    #[error("the proof does not decode: {0}")]
-    Proof(String),
-    /// The file says something else about itself than its proof does.
-    #[error("the file says {label:?}, its proof {proof:?}")]
-    Mislabelled {
-        /// In the fields around the proof.
-        label: String,
-        /// In the proof.
-        proof: String,
-    },
-    /// Signatures do not verify, or statements do not contradict each other.
-    #[error("it does not prove that {0}")]
-    NotProved(String),
+impl Labelled for Document {
+    const SCHEMA: &'static str = SCHEMA;
+
+    fn chain(&self) -> &Digest {
+        &self.chain
+    }
+
+    fn proof(&self) -> &str {
+        &self.proof
+    }
 }
 
 /// A proved fault.
@@ -112,11 +86,9 @@ impl EvidenceFile {
             fault: fault.to_owned(),
             proof: hex::encode(encode(evidence)),
         };
-        let text = serde_json::to_string_pretty(&document);
-        assert!(text.is_ok(), "evidence has nothing JSON cannot express");
         Self {
             name: format!("{culprit}-{fault}-{}.json", evidence.id().short()),
-            text: text.unwrap_or_default() + "\n",
+            text: document::text(&document),
         }
     }
 }
@@ -126,30 +98,9 @@ impl EvidenceFile {
 /// # Errors
 /// Why it convicts nobody.
 pub fn verify(judge: &Judge, content: &[u8]) -> Result<Conviction, Invalid> {
-    if content.len() > MAX_FILE {
-        return Err(Invalid::TooLarge(content.len()));
-    }
-    let document: Document =
-        serde_json::from_slice(content).map_err(|error| Invalid::Malformed(error.to_string()))?;
-    let Document {
-        schema,
-        chain,
-        culprit,
-        fault,
-        proof,
-    } = document;
-    if schema != SCHEMA {
-        return Err(Invalid::Schema(schema));
-    }
     let ring = judge.ring();
-    if chain != ring.chain {
-        return Err(Invalid::OtherChain {
-            found: chain,
-            expected: ring.chain,
-        });
-    }
-    let bytes = hex::decode(&proof).map_err(|_| Invalid::Hex)?;
-    let evidence: Evidence = decode(&bytes, MAX_FILE).map_err(|error| Invalid::Proof(error.to_string()))?;
+    let (document, evidence): (Document, Evidence) = document::open(content, &ring.chain)?;
+    let Document { culprit, fault, .. } = document;
     let label = (ReplicaId::new(culprit), fault.as_str());
     let said = (evidence.culprit(ring), evidence.name());
     if label != said {

@@ -1,7 +1,8 @@
-//! What convicts a faulty replica before somebody who trusts nothing but genesis.
+//! What convinces somebody who trusts nothing but genesis: evidence of faults, and receipts of what was executed.
 //!
 //! - [`Judge`]: the keys and rules of a chain, as genesis has them.
 //! - [`file`]: evidence as a file that travels, is verified offline, and names its culprit.
+//! - [`receipt`]: that a request was executed and with which outcome, as a file that travels and is verified offline.
 //! - [`transcript`]: what one replica has heard, kept for an audit.
 //! - [`forensics`]: who is to blame, from what many replicas have heard.
 //!
@@ -12,10 +13,14 @@
 //! to anybody.
 #![forbid(unsafe_code)]
 
+mod document;
 pub mod file;
 pub mod forensics;
 mod judge;
+pub mod receipt;
 pub mod transcript;
 
-pub use file::{Conviction, EvidenceFile, Invalid};
+pub use document::Invalid;
+pub use file::{Conviction, EvidenceFile};
 pub use judge::{Judge, StaticRules, key_ring, protocol_parameters};
+pub use receipt::PortableReceipt;

@@ -72,11 +72,14 @@ fn what_a_file_says_about_itself_must_be_true() {
     ));
     assert_eq!(
         refused("evidence/v1", "evidence/v2"),
-        Invalid::Schema("evidence/v2".to_owned())
+        Invalid::Schema {
+            found: "evidence/v2".to_owned(),
+            expected: SCHEMA,
+        }
     );
     assert!(matches!(
         refused("\"culprit\": 0,", "\"culprit\": 0, \"note\": 1,"),
-        Invalid::Malformed(_)
+        Invalid::Malformed { .. }
     ));
     assert!(matches!(refused("\"proof\": \"", "\"proof\": \"0"), Invalid::Hex));
     assert!(matches!(
@@ -86,7 +89,7 @@ fn what_a_file_says_about_itself_must_be_true() {
     for garbage in [&b""[..], b"{}", b"\xff\xfe", b"[[[[[[[[[["] {
         assert!(matches!(
             verify(&village.judge, garbage).unwrap_err(),
-            Invalid::Malformed(_)
+            Invalid::Malformed { .. }
         ));
     }
 }

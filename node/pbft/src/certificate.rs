@@ -118,7 +118,14 @@ impl KeyRing {
 }
 
 /// Checks that there are exactly `count` endorsements of existing replicas, strictly ascending by sender.
-fn check_senders(endorsements: &[Endorsement], count: usize, quorum: Quorum) -> Result<(), BadCertificate> {
+///
+/// # Errors
+/// If signers are too few, too many, repeated, unknown or out of order.
+pub fn check_senders(
+    endorsements: &[Endorsement],
+    count: usize,
+    quorum: Quorum,
+) -> Result<(), BadCertificate> {
     if endorsements.len() != count {
         return Err(BadCertificate::Count {
             found: endorsements.len(),
