@@ -6,6 +6,7 @@
 //! * [`Accepted`] names the replicas that support an outcome and those that lied; [`Client::take_contradictions`] those
 //!   that lie late.
 //! * [`read`]: accounts, blocks and requests as f + 1 replicas have them.
+//! * [`receipt`]: what convinces others that a request was executed, as a file.
 //! * [`Keystore`], [`Pending`], [`Home`]: keys, requests of unknown outcome, and where they are kept.
 //! * [`evidence`]: the provable faults that replicas have stored.
 //! * [`ExitCode`]: what Tagma's commands exit with.
@@ -24,6 +25,7 @@ mod network;
 mod pending;
 mod query;
 pub mod read;
+pub mod receipt;
 mod settled;
 mod tracker;
 

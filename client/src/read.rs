@@ -190,7 +190,7 @@ impl Client {
     }
 
     /// Asks all replicas until `choose` finds an answer that can be believed.
-    async fn read<T: Send + 'static, R>(
+    pub(crate) async fn read<T: Send + 'static, R>(
         &self,
         query: Query,
         within: Duration,
@@ -264,7 +264,7 @@ impl Client {
 }
 
 /// The answers without the errors.
-fn heard<T>(answers: &Answers<T>) -> impl Iterator<Item = &T> {
+pub(crate) fn heard<T>(answers: &Answers<T>) -> impl Iterator<Item = &T> {
     answers.iter().filter_map(|(_, answer)| answer.as_ref().ok())
 }
 
@@ -328,6 +328,13 @@ fn fits_header(block: &BlockReport, height: u64, chain: &Digest) -> bool {
             .all(|(request, receipt)| request.digest(chain) == receipt.request())
 }
 
+/// The height that `needed` of those answers have reached that find nothing.
+pub(crate) fn height_without<'a>(heights: impl Iterator<Item = &'a u64>, needed: usize) -> Option<u64> {
+    let mut heights: Vec<u64> = heights.copied().collect();
+    heights.sort_unstable_by(|a, b| b.cmp(a));
+    heights.get(needed.checked_sub(1)?).copied()
+}
+
 fn choose_transaction(
     answers: &Answers<(u64, Option<TransactionReport>)>,
     needed: usize,
@@ -346,12 +353,8 @@ fn choose_transaction(
             });
         }
     }
-    let mut heights: Vec<u64> = heard(answers)
-        .filter(|(_, found)| found.is_none())
-        .map(|(height, _)| *height)
-        .collect();
-    heights.sort_unstable_by(|a, b| b.cmp(a));
-    let height = *heights.get(needed.checked_sub(1)?)?;
+    let without = heard(answers).filter(|(_, found)| found.is_none());
+    let height = height_without(without.map(|(height, _)| height), needed)?;
     Some(TransactionRead::NotExecuted { height })
 }
 
@@ -367,7 +370,7 @@ fn too_few<T>(answers: &Answers<T>, replicas: usize, needed: usize) -> ReadError
     }
 }
 
-fn no_match<T>(needed: usize, answers: &Answers<T>, describe: impl Fn(&T) -> String) -> ReadError {
+pub(crate) fn no_match<T>(needed: usize, answers: &Answers<T>, describe: impl Fn(&T) -> String) -> ReadError {
     let answers = answers.iter().map(|(id, answer)| match answer {
         Ok(answer) => format!("n{id}: {}", describe(answer)),
         Err(error) => format!("n{id}: {error}"),

@@ -11,10 +11,12 @@ mod support;
 
 use std::time::Duration;
 
-use support::world::Behaviour::{self, Honest, Liar, Silent};
+use support::world::Behaviour::{self, Honest, Learner, Liar, Silent};
 use support::{Fakes, PATIENCE, account_key};
 use tagma_client::read::TransactionRead;
+use tagma_client::receipt::ReceiptRead;
 use tagma_client::{QueryError, ReadError};
+use tagma_evidence::Judge;
 use tagma_ledger::Outcome;
 
 /// Long enough to ask a few times, short enough to wait for in vain.
@@ -142,4 +144,40 @@ async fn every_replica_stands_in_the_status() {
     assert_eq!(status[0].1.as_ref().unwrap().executed, 1);
     assert!(matches!(status[2].1, Err(QueryError::Unreachable(_))));
     assert_eq!(status[3].1, Err(QueryError::Timeout));
+}
+
+/// A liar's header is another one, and it is alone with it: the receipt is that of the honest ones.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_is_made_of_what_f_plus_1_attest() {
+    let (fakes, hash) = ordered(&[Liar, Honest, Silent, Honest]);
+    let judge = Judge::new(&fakes.genesis).unwrap();
+    let client = fakes.client();
+    let ReceiptRead::Receipt(receipt) = client.receipt(&judge, hash, PATIENCE).await.unwrap() else {
+        panic!("it was executed");
+    };
+    let proved = receipt.check(&judge).unwrap();
+    assert_eq!(
+        (proved.request, proved.receipt.outcome),
+        (hash, Outcome::Transferred)
+    );
+    let attested: Vec<u16> = proved.attested_by.iter().map(|id| id.get()).collect();
+    assert_eq!(attested, [1, 3]);
+
+    let unknown = tagma_crypto::Digest::of("test", &[]);
+    let none = client.receipt(&judge, unknown, PATIENCE).await.unwrap();
+    assert_eq!(none, ReceiptRead::NotExecuted { height: 1 });
+}
+
+/// Who signs nothing adds nothing, and one alone is not enough.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_is_no_receipt_of_one_replica() {
+    let (fakes, hash) = ordered(&[Liar, Honest, Learner, Silent]);
+    let judge = Judge::new(&fakes.genesis).unwrap();
+    let client = fakes.client();
+    let error = client.receipt(&judge, hash, BRIEF).await.unwrap_err();
+    assert!(matches!(&error, ReadError::NoMatch { needed: 2, .. }), "{error}");
+    assert!(error.to_string().contains("it signs nothing"), "{error}");
+    fakes.world.set(2, Honest);
+    let receipt = client.receipt(&judge, hash, PATIENCE).await.unwrap();
+    assert!(matches!(receipt, ReceiptRead::Receipt(_)));
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tagma_client::{Client, Config, ExitCode, Home, Keystore, Network, Pending};
 use tagma_crypto::PublicKey;
+use tagma_evidence::Judge;
 use tagma_ledger::Genesis;
 
 use super::Common;
@@ -31,6 +32,12 @@ pub(crate) fn home(common: &Common) -> Result<Home, Failure> {
             Ok(Home::find(&here)?)
         }
     }
+}
+
+/// What judges proofs about the chain of a genesis.
+pub(crate) fn judge(genesis: &Genesis) -> Result<Judge, Failure> {
+    Judge::new(genesis)
+        .map_err(|error| Failure::new(ExitCode::Config, format!("the genesis is unusable: {error}")))
 }
 
 impl Context {

@@ -1,7 +1,7 @@
 //! Provable faults: looking at them, taking them away, and judging them offline.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -12,17 +12,29 @@ use tagma_evidence::file::verify;
 use tagma_evidence::{Conviction, EvidenceFile, Invalid, Judge};
 use tagma_ledger::Genesis;
 
-use super::context::home;
+use super::context::{home, judge};
 use super::failure::Failure;
-use super::output::{Format, names, table, warn};
+use super::output::{names, table, warn};
+use super::verdicts::verdicts;
 use super::{Common, EvidenceCommand};
 
 pub(crate) async fn run(command: &EvidenceCommand, common: &Common) -> Result<ExitCode, Failure> {
     let genesis = Genesis::load(home(common)?.genesis())?;
-    let judge = Judge::new(&genesis)
-        .map_err(|error| Failure::new(ExitCode::Config, format!("the genesis is unusable: {error}")))?;
+    let judge = judge(&genesis)?;
     match command {
-        EvidenceCommand::Verify { files } => verify_files(&judge, files, common.output),
+        EvidenceCommand::Verify { files } => verdicts(
+            "evidence-verdict/v1",
+            files,
+            common.output,
+            |content| verify(&judge, content),
+            |conviction| {
+                json!({
+                    "id": conviction.id, "culprit": conviction.culprit.get(), "fault": conviction.fault,
+                    "sentence": conviction.sentence,
+                })
+            },
+            |conviction| conviction.sentence.clone(),
+        ),
         EvidenceCommand::List => {
             let found = gather(genesis, judge, common.timeout).await?;
             common.output.emit(|| list_json(&found), || list_text(&found))?;
@@ -166,53 +178,4 @@ fn export(judge: &Judge, found: &Found, dir: &Path) -> Result<Vec<String>, Failu
             Ok(path.display().to_string())
         })
         .collect()
-}
-
-fn verify_files(judge: &Judge, files: &[PathBuf], format: Format) -> Result<ExitCode, Failure> {
-    let mut all_valid = true;
-    let mut verdicts = Vec::new();
-    for path in files {
-        let content = std::fs::read(path).map_err(|error| {
-            Failure::new(
-                ExitCode::Config,
-                format!("cannot read {}: {error}", path.display()),
-            )
-        })?;
-        let verdict = verify(judge, &content);
-        all_valid &= verdict.is_ok();
-        verdicts.push((path.display().to_string(), verdict));
-    }
-    format.emit(|| verdicts_json(&verdicts), || verdicts_text(&verdicts))?;
-    Ok(if all_valid {
-        ExitCode::Ok
-    } else {
-        ExitCode::VerificationFailed
-    })
-}
-
-type Verdicts = [(String, Result<Conviction, Invalid>)];
-
-fn verdicts_json(verdicts: &Verdicts) -> Value {
-    let files: Vec<Value> = verdicts
-        .iter()
-        .map(|(path, verdict)| match verdict {
-            Ok(conviction) => json!({
-                "file": path, "valid": true, "id": conviction.id, "culprit": conviction.culprit.get(),
-                "fault": conviction.fault, "sentence": conviction.sentence,
-            }),
-            Err(invalid) => json!({ "file": path, "valid": false, "reason": invalid.to_string() }),
-        })
-        .collect();
-    json!({ "schema": "evidence-verdict/v1", "files": files })
-}
-
-fn verdicts_text(verdicts: &Verdicts) -> String {
-    let lines: Vec<String> = verdicts
-        .iter()
-        .map(|(path, verdict)| match verdict {
-            Ok(conviction) => format!("✔ VALID  {}", conviction.sentence),
-            Err(invalid) => format!("✘ INVALID  {path}: {invalid}"),
-        })
-        .collect();
-    lines.join("\n")
 }

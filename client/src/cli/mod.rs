@@ -8,8 +8,10 @@ mod evidence;
 mod failure;
 mod output;
 mod reads;
+mod receipts;
 mod status;
 mod submit;
+mod verdicts;
 mod wording;
 
 use std::path::PathBuf;
@@ -76,6 +78,13 @@ enum Command {
     /// What became of a request.
     #[command(subcommand, after_help = ExitCode::help())]
     Tx(TxCommand),
+    /// Whether files are receipts of executed requests, from genesis alone: 0 if all are, 7 if one is not.
+    #[command(after_help = ExitCode::help())]
+    Verify {
+        /// The files that `tx receipt` has written.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
     /// Provable faults of replicas: list them, take them away, verify them offline.
     #[command(subcommand, after_help = ExitCode::help())]
     Evidence(EvidenceCommand),
@@ -174,6 +183,14 @@ enum TxCommand {
         /// The request's hash.
         hash: Digest,
     },
+    /// Write a file that proves to everybody that it was executed, and with which outcome.
+    Receipt {
+        /// The request's hash.
+        hash: Digest,
+        /// The file, which must not be there yet; "-" is stdout [default: the first 8 digits of the hash, and .json].
+        #[arg(long, value_name = "FILE")]
+        out: Option<PathBuf>,
+    },
 }
 
 #[derive(Subcommand, Debug)]
@@ -200,6 +217,8 @@ enum Wait {
     None,
     /// f + 1 replicas report the same outcome.
     Committed,
+    /// The same, and write its receipt into a file here.
+    Receipt,
 }
 
 /// How to read.
@@ -249,6 +268,10 @@ async fn dispatch(args: &Args) -> Result<ExitCode, Failure> {
         Command::Block { height } => reads::block(*height, Context::open(common)?).await,
         Command::Tx(TxCommand::Status { hash }) => reads::tx_status(hash, Context::open(common)?).await,
         Command::Tx(TxCommand::Wait { hash }) => submit::wait(hash, Context::open(common)?).await,
+        Command::Tx(TxCommand::Receipt { hash, out }) => {
+            receipts::receipt(hash, out.as_deref(), Context::open(common)?).await
+        }
+        Command::Verify { files } => receipts::verify_files(files, common),
         Command::Evidence(command) => evidence::run(command, common).await,
         Command::Status => status::status(Context::open(common)?).await,
         Command::Health { require } => status::health(*require, Context::open(common)?).await,

@@ -14,7 +14,7 @@ use super::context::Context;
 use super::duration::milliseconds;
 use super::failure::Failure;
 use super::output::{names, warn};
-use super::{TransferArgs, Wait, wording};
+use super::{TransferArgs, Wait, receipts, wording};
 
 /// For how many blocks a request may be executed unless told otherwise.
 pub(crate) const EXPIRES_IN: u64 = 100_000;
@@ -202,10 +202,24 @@ pub(crate) async fn transfer(args: &TransferArgs, context: Context) -> Result<Ex
         }
     };
     settle(&context, &hash, &end)?;
-    context
-        .format
-        .emit(|| merged(base, end.json(needed)), || end.text(needed))?;
+    let wanted = args.wait == Wait::Receipt && matches!(end, End::Executed { .. });
+    let receipt = if wanted {
+        let left = context.timeout.saturating_sub(started.elapsed());
+        Some(receipts::keep(&context, &client, &hash, left).await)
+    } else {
+        None
+    };
+    let file = receipt.as_ref().and_then(|kept| kept.as_ref().ok());
+    context.format.emit(
+        || merged(merged(base, end.json(needed)), json!({ "receipt": file })),
+        || {
+            let file = file.map(|file| format!(" · receipt {file}"));
+            end.text(needed) + &file.unwrap_or_default()
+        },
+    )?;
     client.close().await;
+    // What was paid is told before what could not be fetched or written.
+    receipt.transpose()?;
     finish(&hash, &end)
 }
 

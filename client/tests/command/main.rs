@@ -13,6 +13,7 @@ mod support;
 mod accounts;
 mod evidence;
 mod looks;
+mod receipts;
 mod transfers;
 mod usage;
 
@@ -100,4 +101,10 @@ impl Ran {
 async fn run(home: &Path, args: &[&str]) -> Ran {
     let output = support::soon("the command ends", tagma(home, args).output()).await;
     Ran::of(output.unwrap())
+}
+
+/// As [`run`], in this directory.
+async fn run_in(place: &Path, home: &Path, args: &[&str]) -> Ran {
+    let ran = tagma(home, args).current_dir(place).output();
+    Ran::of(support::soon("the command ends", ran).await.unwrap())
 }

@@ -75,7 +75,7 @@ impl Fakes {
         let sockets: Vec<UdpSocket> = (0..n).map(|_| UdpSocket::bind("127.0.0.1:0").unwrap()).collect();
         let replica = |id: u16| GenesisReplica {
             id,
-            vote_key: SecretKey::from_seed([u8::try_from(id).unwrap() + 1; 32]).public(),
+            vote_key: world::vote_key(id).public(),
             network_key: network_key(id).public(),
             // Nobody listens at the other addresses; they need only be different.
             peer_address: Text::from(format!("127.0.1.{}:1", id + 1)),

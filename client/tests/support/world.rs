@@ -5,18 +5,28 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
 use tagma_crypto::encode::{decode, encode};
-use tagma_crypto::{Digest, List, PublicKey, Text};
+use tagma_crypto::{Digest, List, PublicKey, SecretKey, Text};
+use tagma_evidence::receipt::attest;
+use tagma_ledger::batch::digest_of;
 use tagma_ledger::{
-    Batch, BlockHeader, ExecContext, Genesis, Outcome, Parameters, Receipt, Request, SignedTransaction,
-    State, execute,
+    Batch, Block, BlockHeader, ExecContext, Genesis, Outcome, Parameters, Receipt, Request,
+    SignedTransaction, State, TransactionProof, execute,
 };
+use tagma_pbft::certificate::{CommitCertificate, Endorsement};
+use tagma_pbft::message::{Phase, Vote};
+use tagma_pbft::{ReplicaId, SeqNum, View};
 use tagma_wire::client_protocol::{
-    AccountReport, Answer, BlockReport, ClientRequest, ClientResponse, MAX_CLIENT_FRAME, Query, Refusal,
-    Reply, StatusReport, TransactionReport,
+    AccountReport, Answer, BlockReport, ClientRequest, ClientResponse, MAX_CLIENT_FRAME, Query,
+    ReceiptReport, Refusal, Reply, StatusReport, TransactionReport,
 };
 use tagma_wire::{ClientEvent, ClientEvents, ClientListener, ConnectionId};
 use tokio::runtime::Handle;
 use tokio::task::AbortHandle;
+
+/// The key that a replica signs votes and attestations with.
+pub fn vote_key(id: u16) -> SecretKey {
+    SecretKey::from_seed([u8::try_from(id).unwrap() + 1; 32])
+}
 
 /// How a replica behaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -296,11 +306,12 @@ impl Inner {
                 return;
             }
             let height = self.tip().height + 1;
+            let requests = std::slice::from_ref(&request);
             let batch = Batch {
                 height,
-                digest: Digest::of("test batch", &[&height.to_le_bytes()]),
+                digest: digest_of(chain, 0, requests),
                 time_ms: 0,
-                requests: std::slice::from_ref(&request),
+                requests,
                 request_digests: &[request.digest(chain)],
             };
             let context = ExecContext {
@@ -387,6 +398,66 @@ impl Inner {
                 height,
                 found: self.transactions.get(hash).copied().filter(|_| !lies),
             },
+            Query::Receipt(hash) => Answer::Receipt {
+                height,
+                found: self
+                    .transactions
+                    .get(hash)
+                    .map(|found| Box::new(self.receipt(id, found, chain))),
+            },
+        }
+    }
+
+    /// What a replica adds to a receipt. A liar has another outcome in another header, and signs that.
+    fn receipt(&self, id: u16, found: &TransactionReport, chain: &Digest) -> ReceiptReport {
+        let behaviour = self.replicas[usize::from(id)].behaviour;
+        let report = &self.blocks[usize::try_from(found.height).unwrap()];
+        let mut block = Block {
+            header: report.header.clone(),
+            proposed_time_ms: 0,
+            requests: report.requests.clone(),
+            receipts: report.receipts.clone(),
+        };
+        if behaviour == Behaviour::Liar {
+            let Receipt::Executed(mut receipt) = block.receipts[0] else {
+                panic!("only what was executed is found");
+            };
+            receipt.outcome = Outcome::InsufficientFunds { balance: 666 };
+            block.receipts = List::from(vec![Receipt::Executed(receipt)]);
+            block.header.receipts_root = tagma_ledger::block::receipts_root(&block.receipts);
+        }
+        let transaction = TransactionProof::of(&block, 0, chain).unwrap();
+        let attestation = attest(chain, &block.header, ReplicaId::new(id), &vote_key(id));
+        ReceiptReport {
+            transaction,
+            certificate: encode(&self.certificate(&block.header, chain)).into(),
+            attestation: (behaviour != Behaviour::Learner).then_some(attestation),
+            header: block.header,
+        }
+    }
+
+    /// That a quorum has committed to the batch of a header.
+    fn certificate(&self, header: &BlockHeader, chain: &Digest) -> CommitCertificate {
+        let (view, seq, digest) = (View::new(self.view), SeqNum::new(header.height), header.batch);
+        let quorum = (self.replicas.len() - 1) / 3 * 2 + 1;
+        let commit = |id: u16| Endorsement {
+            sender: ReplicaId::new(id),
+            signature: Vote::sign(
+                Phase::Commit,
+                view,
+                seq,
+                digest,
+                ReplicaId::new(id),
+                chain,
+                &vote_key(id),
+            )
+            .signature,
+        };
+        CommitCertificate {
+            view,
+            seq,
+            digest,
+            commits: (0..u16::try_from(quorum).unwrap()).map(commit).collect(),
         }
     }
 

@@ -111,7 +111,7 @@ impl Node {
         let found = records::evidence(&*store).map_err(store_failure)?;
         let judge = Judge::new(genesis).map_err(Failure::with(Exit::Config))?;
         let shared = Shared::new(
-            me,
+            (me, setup.vote_key.clone()),
             Arc::clone(genesis),
             judge.clone(),
             clock,

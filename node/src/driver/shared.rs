@@ -2,15 +2,16 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tagma_crypto::{Digest, List, PublicKey, Text};
+use tagma_crypto::{Digest, List, PublicKey, SecretKey, Text};
 use tagma_evidence::Judge;
+use tagma_evidence::receipt::attest;
 use tagma_ledger::store::StoreError;
-use tagma_ledger::{BlockHeader, Genesis, LedgerStore};
+use tagma_ledger::{Block, BlockHeader, Genesis, LedgerStore, TransactionProof};
 use tagma_pbft::evidence::Evidence;
 use tagma_pbft::{Replica, ReplicaId, SeqNum, Standing, View};
 use tagma_wire::WireCounters;
 use tagma_wire::client_protocol::{
-    AccountReport, Answer, BlockReport, Query, StatusReport, TransactionReport,
+    AccountReport, Answer, BlockReport, Query, ReceiptReport, StatusReport, TransactionReport,
 };
 
 use super::Clock;
@@ -105,6 +106,8 @@ impl Published {
 /// What answers questions: the last turn's replica, the stored blocks, the wire's counters.
 pub struct Shared {
     me: ReplicaId,
+    /// Signs attestations.
+    key: SecretKey,
     genesis: Arc<Genesis>,
     chain: Digest,
     judge: Judge,
@@ -116,7 +119,7 @@ pub struct Shared {
 
 impl Shared {
     pub(super) fn new(
-        me: ReplicaId,
+        (me, key): (ReplicaId, SecretKey),
         genesis: Arc<Genesis>,
         judge: Judge,
         clock: Clock,
@@ -126,6 +129,7 @@ impl Shared {
     ) -> Self {
         Self {
             me,
+            key,
             chain: genesis.chain_id(),
             genesis,
             judge,
@@ -233,26 +237,58 @@ impl Shared {
         &self.judge
     }
 
-    /// Where a request was executed and with what outcome, and the height this is of.
-    ///
-    /// # Errors
-    /// If the store fails or a record is damaged.
-    pub fn transaction(&self, request: &Digest) -> Result<(u64, Option<TransactionReport>), StoreError> {
+    /// The block in which a request was executed and its position there, and the height this is of.
+    fn executed(&self, request: &Digest) -> Result<(u64, Option<(Block, u32)>), StoreError> {
         let height = self.published().ledger.header.height;
         let Some(location) = self.ledger.transaction(request)? else {
             return Ok((height, None));
         };
         let block = self.ledger.block(location.height)?;
-        let position = usize::try_from(location.position).unwrap_or(usize::MAX);
-        let executed = block
-            .as_ref()
-            .and_then(|block| block.receipts.get(position)?.executed().copied());
-        let found = executed.map(|executed| TransactionReport {
-            height: location.height,
-            position: location.position,
-            outcome: executed.outcome,
-        });
+        let found = block.map(|block| (block, location.position));
         Ok((height.max(location.height), found))
+    }
+
+    /// Where a request was executed and with what outcome, and the height this is of.
+    ///
+    /// # Errors
+    /// If the store fails or a record is damaged.
+    pub fn transaction(&self, request: &Digest) -> Result<(u64, Option<TransactionReport>), StoreError> {
+        let (height, found) = self.executed(request)?;
+        let report = found.and_then(|(block, position)| {
+            let receipt = block.receipts.get(usize::try_from(position).ok()?)?;
+            Some(TransactionReport {
+                height: block.header.height,
+                position,
+                outcome: receipt.executed()?.outcome,
+            })
+        });
+        Ok((height, report))
+    }
+
+    /// What this replica adds to a request's receipt, and the height this is of. Nothing is signed ahead: most requests are never
+    /// asked for.
+    ///
+    /// # Errors
+    /// If the store fails or a record is damaged.
+    pub fn receipt(&self, request: &Digest) -> Result<(u64, Option<Box<ReceiptReport>>), StoreError> {
+        let (height, found) = self.executed(request)?;
+        let Some((block, position)) = found else {
+            return Ok((height, None));
+        };
+        let position = usize::try_from(position).unwrap_or(usize::MAX);
+        let proof = TransactionProof::of(&block, position, &self.chain);
+        let certificate = self.ledger.certificate(block.header.height)?;
+        let report = proof.zip(certificate).map(|(transaction, certificate)| {
+            let voting = self.published().standing == Standing::Voting;
+            let attestation = voting.then(|| attest(&self.chain, &block.header, self.me, &self.key));
+            Box::new(ReceiptReport {
+                header: block.header,
+                transaction,
+                certificate,
+                attestation,
+            })
+        });
+        Ok((height, report))
     }
 
     /// The answer to a client's question.
@@ -271,6 +307,9 @@ impl Shared {
             Query::Transaction(request) => self
                 .transaction(request)
                 .map_or_else(failed, |(height, found)| Answer::Transaction { height, found }),
+            Query::Receipt(request) => self
+                .receipt(request)
+                .map_or_else(failed, |(height, found)| Answer::Receipt { height, found }),
         }
     }
 }

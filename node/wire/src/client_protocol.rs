@@ -8,9 +8,9 @@
 //! replies, receipts). A client believes an outcome at f + 1 identical replies, a single replica's [`Answer`] never.
 
 use serde::{Deserialize, Serialize};
-use tagma_crypto::encode::{Decode, Encode, List, Text};
-use tagma_crypto::{Digest, PublicKey, Request};
-use tagma_ledger::{BlockHeader, Outcome, Receipt};
+use tagma_crypto::encode::{Blob, Decode, Encode, List, Text};
+use tagma_crypto::{Digest, PublicKey, Request, Signature};
+use tagma_ledger::{BlockHeader, Outcome, Receipt, TransactionProof};
 
 /// The most bytes of a client's frame: the largest request, with room around it.
 pub const MAX_CLIENT_FRAME: usize = 64 << 10;
@@ -52,6 +52,8 @@ pub enum Query {
     Block(u64),
     /// What became of the request with this digest?
     Transaction(Digest),
+    /// As [`Query::Transaction`], in a form that convinces others as well, once f + 1 replicas have answered.
+    Receipt(Digest),
 }
 
 /// What a replica sends.
@@ -197,6 +199,13 @@ pub enum Answer {
         /// Where and how it was executed.
         found: Option<TransactionReport>,
     },
+    /// To [`Query::Receipt`]; none if it was not executed as far as this replica knows.
+    Receipt {
+        /// The height the answer is of.
+        height: u64,
+        /// What this replica adds to a receipt.
+        found: Option<Box<ReceiptReport>>,
+    },
     /// The replica cannot answer now.
     Unavailable(Text),
 }
@@ -233,6 +242,20 @@ pub struct TransactionReport {
     pub position: u32,
     /// What came of it.
     pub outcome: Outcome,
+}
+
+/// A request with its outcome and their ways into a header, and who stands for that header.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+#[bincode(crate = "tagma_crypto::encode::bincode")]
+pub struct ReceiptReport {
+    /// The header.
+    pub header: BlockHeader,
+    /// The request, its outcome, and their ways into the header.
+    pub transaction: TransactionProof,
+    /// The encoding of the commit certificate for the header's batch.
+    pub certificate: Blob,
+    /// This replica's attestation of the header; none if it signs nothing at present.
+    pub attestation: Option<Signature>,
 }
 
 /// How a replica is.

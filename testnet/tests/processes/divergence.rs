@@ -57,7 +57,9 @@ impl Shown {
                 let index = usize::try_from(*height).unwrap().checked_sub(1);
                 Answer::Block(index.and_then(|index| self.blocks.get(index)).cloned())
             }
-            Query::Transaction(_) => Answer::Unavailable(Text::from("not asked for here")),
+            Query::Transaction(_) | Query::Receipt(_) => {
+                Answer::Unavailable(Text::from("not asked for here"))
+            }
         }
     }
 }

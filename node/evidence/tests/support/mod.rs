@@ -12,7 +12,8 @@ use std::sync::Arc;
 use tagma_crypto::{Digest, SecretKey, Signature};
 use tagma_evidence::Judge;
 use tagma_ledger::{
-    Genesis, GenesisAccount, GenesisReplica, Operation, Parameters, SignedTransaction, Transaction,
+    BlockHeader, Genesis, GenesisAccount, GenesisReplica, Operation, Parameters, SignedTransaction,
+    Transaction,
 };
 use tagma_pbft::certificate::{CommitCertificate, Endorsement, PreparedCertificate, StableCertificate};
 use tagma_pbft::evidence::Evidence;
@@ -96,6 +97,15 @@ impl Village {
         let key = &self.keys[usize::from(sender)];
         let (view, seq) = (View::new(view), SeqNum::new(seq));
         Vote::sign(phase, view, seq, digest, ReplicaId::new(sender), &self.chain, key)
+    }
+
+    pub fn key(&self, sender: ReplicaId) -> &SecretKey {
+        &self.keys[sender.index()]
+    }
+
+    /// A CHECKPOINT's signature for a header: a good one, of another kind.
+    pub fn vote_signature(&self, sender: u16, header: &BlockHeader) -> Signature {
+        self.checkpoint(sender, header.height, header.digest()).signature
     }
 
     pub fn checkpoint(&self, sender: u16, seq: u64, header: Digest) -> Checkpoint {
