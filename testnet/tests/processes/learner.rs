@@ -121,7 +121,7 @@ fn a_wiped_replica_comes_back_as_a_learner_that_follows_serves_reads_and_signs_n
         net.statuses().contains_key(&wiped)
     });
     assert_eq!(standing(&net), "learner");
-    net.pay("bob", "carol", 16);
+    let last = net.pay("bob", "carol", 16);
     net.wait_equal(&nodes);
 
     assert_eq!(
@@ -136,4 +136,31 @@ fn a_wiped_replica_comes_back_as_a_learner_that_follows_serves_reads_and_signs_n
     assert_eq!(report.verdict(), Verdict::Degraded);
     assert_eq!(report.gaps, ["n3 is not voting: learner"]);
     assert_eq!(report.executed, acknowledged.len() + 5);
+
+    // With one voter left it is asked for its word on what it has executed, and has none to give.
+    let file = net.network.layout().root().join("receipt.json");
+    let receipt = |net: &Running| {
+        let (hash, out) = (last.request.to_string(), file.to_str().unwrap());
+        net.tagma(&["tx", "receipt", &hash, "--out", out, "--timeout", "5s"])
+    };
+    let voters: Vec<u16> = nodes.iter().copied().filter(|node| *node != wiped).collect();
+    for voter in &voters[1..] {
+        net.kill(*voter);
+    }
+    let refused = receipt(&net);
+    assert_eq!(refused.status.code(), Some(4), "{}", words(&refused));
+    assert!(
+        words(&refused).contains("it signs nothing"),
+        "{}",
+        words(&refused)
+    );
+    net.network.start(voters[1]).unwrap();
+    until("two voters", || {
+        let statuses = net.statuses();
+        let voting = statuses.values().filter(|status| &*status.standing == "voting");
+        voting.count() == 2
+    });
+    assert!(receipt(&net).status.success());
+    let judged = net.tagma(&["verify", file.to_str().unwrap()]);
+    assert!(words(&judged).contains("2 attestations"), "{}", words(&judged));
 }

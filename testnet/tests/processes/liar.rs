@@ -43,7 +43,19 @@ fn a_replica_that_replies_wrongly_is_outvoted_and_named() {
         "{}",
         words(&output)
     );
+
+    // What three replicas attest proves the payment to others, whatever the fourth tells its clients.
+    let file = net.network.layout().root().join("receipt.json");
+    let (hash, out) = (paid.request.to_string(), file.to_str().unwrap().to_owned());
+    let output = net.tagma(&["tx", "receipt", &hash, "--out", &out]);
+    assert!(output.status.success(), "{}", words(&output));
     lying.stop();
+    let judged = net.tagma(&["verify", &out]);
+    assert!(
+        judged.status.success() && words(&judged).contains("alice → bob 5: transferred"),
+        "{}",
+        words(&judged)
+    );
 
     net.network.start(liar).unwrap();
     net.wait_ready(&[0, 1, 2, 3]);
