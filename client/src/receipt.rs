@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use tagma_crypto::Digest;
-use tagma_crypto::encode::{List, decode};
+use tagma_crypto::encode::decode;
 use tagma_evidence::Judge;
-use tagma_evidence::receipt::{Inclusion, PortableReceipt};
+use tagma_evidence::receipt::{Inclusion, PortableReceipt, attests};
 use tagma_pbft::ReplicaId;
 use tagma_pbft::certificate::{CommitCertificate, Endorsement};
 use tagma_wire::client_protocol::{Answer, Query, ReceiptReport};
@@ -32,7 +32,8 @@ type Part = (u64, Option<Box<ReceiptReport>>);
 
 impl Client {
     /// Gathers the receipt of a request; asks again until f + 1 replicas have executed it and attest the same header, or f + 1 have not
-    /// executed it. `judge` is that of the client's chain.
+    /// executed it at `min_height` or above. `judge` is that of the client's chain. Who knows that the request was executed at a
+    /// height gives `u64::MAX`: that others have not got there is no answer then.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -40,6 +41,7 @@ impl Client {
         &self,
         judge: &Judge,
         hash: Digest,
+        min_height: u64,
         within: Duration,
     ) -> Result<ReceiptRead, ReadError> {
         let needed = self.network().weak_quorum();
@@ -51,16 +53,13 @@ impl Client {
             if let Some(receipt) = join(judge, &hash, answers, needed) {
                 return Some(ReceiptRead::Receipt(Box::new(receipt)));
             }
-            let without = heard(answers).filter(|(_, found)| found.is_none());
+            let without = heard(answers).filter(|(height, found)| found.is_none() && *height >= min_height);
             let height = height_without(without.map(|(height, _)| height), needed)?;
             Some(ReceiptRead::NotExecuted { height })
         };
         self.read(Query::Receipt(hash), within, take, choose, |answers| {
             no_match(needed, answers, |(height, found)| match found {
-                Some(found) if found.attestation.is_none() => {
-                    format!("executed at height {}, and it signs nothing", found.header.height)
-                }
-                Some(found) => format!("executed at height {}", found.header.height),
+                Some(report) => describe(judge, &hash, report),
                 None => format!("not executed as of height {height}"),
             })
         })
@@ -70,39 +69,62 @@ impl Client {
 
 /// The receipt that the good ones of these answers make, if there are `needed` for one header.
 fn join(judge: &Judge, hash: &Digest, answers: &Answers<Part>, needed: usize) -> Option<PortableReceipt> {
-    let mut parts: BTreeMap<Digest, (Inclusion, Vec<Endorsement>)> = BTreeMap::new();
+    let mut headers: BTreeMap<Digest, Vec<(Endorsement, &ReceiptReport)>> = BTreeMap::new();
     // In order of number, as attestations have to be.
     for (id, answer) in answers {
-        let Ok((_, Some(report))) = answer else { continue };
-        if let Some((inclusion, attestation)) = part(judge, hash, *id, report) {
-            let header = inclusion.header.digest();
-            let (_, attestations) = parts.entry(header).or_insert((inclusion, Vec::new()));
-            attestations.push(attestation);
+        if let Ok((_, Some(report))) = answer
+            && let Some(signature) = report.attestation
+        {
+            let sender = ReplicaId::new(*id);
+            let attestation = Endorsement { sender, signature };
+            let parts = headers.entry(report.header.digest()).or_default();
+            parts.push((attestation, report));
         }
     }
-    let complete = parts.into_values().find(|(_, parts)| parts.len() >= needed);
-    let (inclusion, mut attestations) = complete?;
-    attestations.truncate(needed);
-    Some(PortableReceipt {
-        inclusion,
-        attestations: List::from(attestations),
+    // Nothing is verified for a header that too few stand for.
+    headers.retain(|_, parts| parts.len() >= needed);
+    headers.into_iter().find_map(|(header, mut parts)| {
+        parts.retain(|(attestation, _)| attests(judge.ring(), &header, attestation));
+        if parts.len() < needed {
+            return None;
+        }
+        let good = |report: &ReceiptReport| part(judge, hash, report).ok();
+        let inclusion = parts.iter().find_map(|(_, report)| good(report))?;
+        let attestations = parts.into_iter().take(needed);
+        Some(PortableReceipt {
+            inclusion,
+            attestations: attestations.map(|(attestation, _)| attestation).collect(),
+        })
     })
 }
 
-/// What a replica adds, if every hash and every signature of it holds.
-fn part(judge: &Judge, hash: &Digest, id: u16, report: &ReceiptReport) -> Option<(Inclusion, Endorsement)> {
+/// What a replica shows, if every hash and every signature of it holds; else what is wrong with it.
+fn part(judge: &Judge, hash: &Digest, report: &ReceiptReport) -> Result<Inclusion, String> {
     let certificate = &report.certificate;
-    let order: CommitCertificate = decode(certificate, certificate.len()).ok()?;
+    let order: CommitCertificate =
+        decode(certificate, certificate.len()).map_err(|error| error.to_string())?;
     let inclusion = Inclusion {
         header: report.header.clone(),
         transaction: report.transaction.clone(),
         order,
     };
-    let attestation = Endorsement {
-        sender: ReplicaId::new(id),
-        signature: report.attestation?,
-    };
-    let asked_for = inclusion.transaction.receipt.request() == *hash;
-    let good = asked_for && inclusion.check_attested(judge, &attestation).is_ok();
-    good.then_some((inclusion, attestation))
+    if inclusion.transaction.receipt.request() != *hash {
+        return Err("it is about another request".to_owned());
+    }
+    let checked = inclusion.check(judge);
+    checked.map_err(|refuted| refuted.to_string())?;
+    Ok(inclusion)
+}
+
+/// What a replica has answered, for those who wonder why there is no receipt.
+fn describe(judge: &Judge, hash: &Digest, report: &ReceiptReport) -> String {
+    let height = report.header.height;
+    match (part(judge, hash, report), report.attestation) {
+        (Err(why), _) => format!("its proof does not hold: {why}"),
+        (Ok(_), None) => format!("executed at height {height}, and it signs nothing"),
+        (Ok(_), Some(_)) => format!(
+            "executed at height {height}, header {}",
+            report.header.digest().short()
+        ),
+    }
 }

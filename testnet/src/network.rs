@@ -171,8 +171,8 @@ impl Network {
 
     /// f
     #[must_use]
-    pub fn faults(&self) -> u64 {
-        self.genesis.replica_count().saturating_sub(1) / 3
+    pub fn faults(&self) -> u16 {
+        plan::faults(u16::try_from(self.genesis.replicas.len()).unwrap_or(u16::MAX))
     }
 
     /// What a replica's process does.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use tagma_crypto::encode::{List, Text};
 use tagma_crypto::{Digest, SecretKey};
 use tagma_ledger::{Genesis, GenesisAccount, GenesisReplica, Parameters};
+use tagma_pbft::Quorum;
 
 use crate::error::Error;
 use crate::layout::Layout;
@@ -109,15 +110,15 @@ pub fn check_size(replicas: u16) -> Result<(), Error> {
     ))
 }
 
-/// f of a network of a valid size: how many of its replicas may be faulty.
+/// f: how many replicas of a network of this size may be faulty; none of a size that cannot be.
 #[must_use]
-pub const fn faults(replicas: u16) -> u16 {
-    replicas.saturating_sub(1) / 3
+pub fn faults(replicas: u16) -> u16 {
+    Quorum::new(replicas.into()).map_or(0, Quorum::faults)
 }
 
-/// 2f + 1 of a network of a valid size: how many replicas decide, whatever the others do.
+/// 2f + 1: how many replicas of a network of this size decide, whatever the others do.
 #[must_use]
-pub const fn quorum(replicas: u16) -> u16 {
+pub fn quorum(replicas: u16) -> u16 {
     2 * faults(replicas) + 1
 }
 

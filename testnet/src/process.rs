@@ -26,6 +26,9 @@ use crate::layout::Layout;
 /// The command of `tagma-testnet` that runs a node that can lie.
 const TRAITOR: &str = "traitor";
 
+/// More bytes than the command line of anything that is started here has: two paths, each of at most 4,096, and a few words.
+const MAX_COMMAND_LINE: usize = 16 << 10;
+
 /// The programs that a network is made of.
 #[derive(Clone, Debug)]
 pub struct Programs {
@@ -195,7 +198,7 @@ fn recorded(pid: &Path) -> Option<(i32, u64)> {
 /// Whether the command line of `pid` names a directory. A process that has just died has no command line left and is
 /// told by its state instead.
 fn serves(pid: i32, directory: &Path) -> bool {
-    let Ok(line) = fs::read(format!("/proc/{pid}/cmdline")) else {
+    let Some(line) = command_line(pid) else {
         return false;
     };
     let Ok(directory) = fs::canonicalize(directory) else {
@@ -207,13 +210,27 @@ fn serves(pid: i32, directory: &Path) -> bool {
             .any(|argument| argument == directory.as_os_str().as_encoded_bytes())
 }
 
+fn command_line(pid: i32) -> Option<Vec<u8>> {
+    let file = fs::File::open(format!("/proc/{pid}/cmdline")).ok()?;
+    read_at_once(file).ok()
+}
+
+/// Reads with one call. The kernel gives what the process has at that moment; of one that dies between two calls the second one gives
+/// nothing, and half a command line is that of no node.
+fn read_at_once(mut file: impl Read) -> io::Result<Vec<u8>> {
+    let mut line = vec![0; MAX_COMMAND_LINE];
+    let length = file.read(&mut line)?;
+    line.truncate(length);
+    Ok(line)
+}
+
 /// Whether the process of a node is one that can lie.
 #[must_use]
 pub fn is_traitor(layout: &Layout, node: u16) -> bool {
     let Some(pid) = activity(layout, node).pid() else {
         return false;
     };
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    let line = command_line(pid).unwrap_or_default();
     line.split(|byte| *byte == 0)
         .any(|argument| argument == TRAITOR.as_bytes())
 }
@@ -428,6 +445,28 @@ mod tests {
         };
         assert!(ended('Z', 1) && ended('Z', 0) && ended('X', 1));
         assert!(!ended('Z', 2) && !ended('R', 1) && !ended('T', 1));
+    }
+
+    /// A command line of a process that is gone after the first look at it.
+    struct Dying(Vec<u8>);
+
+    impl Read for Dying {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            let line = std::mem::take(&mut self.0);
+            (&*line).read(buffer)
+        }
+    }
+
+    /// A node that ended between two reads was taken for one that is down, though it was still about to end: a start after
+    /// that found it running.
+    #[test]
+    fn the_command_line_of_a_dying_process_is_whole_or_empty() {
+        let line = b"/some/where/tagma-node\0start\0--home\0/some/where/else/n2\0".to_vec();
+        assert_eq!(read_at_once(Dying(line.clone())).unwrap(), line);
+        assert!(read_at_once(Dying(Vec::new())).unwrap().is_empty());
+        let mut in_parts = Vec::new();
+        Dying(line.clone()).read_to_end(&mut in_parts).unwrap();
+        assert_ne!(in_parts, line, "the first read is a short one");
     }
 
     #[test]

@@ -32,6 +32,15 @@ impl Failure {
         self
     }
 
+    /// The same, when something else has happened before: that is said first, and decides the exit code.
+    pub(crate) fn but(self, exit: ExitCode, before: &str) -> Self {
+        Self {
+            exit,
+            message: format!("{before}: {}", self.message),
+            hint: self.hint,
+        }
+    }
+
     /// Says it on stderr.
     pub(crate) fn report(self) -> ExitCode {
         // Where stderr is closed there is nobody to tell, and the exit code still says it.

@@ -29,12 +29,13 @@ pub(crate) async fn receipt(
     context: Context,
 ) -> Result<ExitCode, Failure> {
     let client = context.client()?;
-    let receipt = gather(&context, &client, hash, context.timeout).await?;
+    let receipt = gather(&context, &client, hash, 0, context.timeout).await?;
     client.close().await;
     let text = receipt.to_text(&context.genesis.chain_id());
     if out.is_some_and(|out| out == Path::new(STDOUT)) {
-        let document = || serde_json::from_str(&text).unwrap_or_default();
-        context.format.emit(document, || text.trim_end().to_owned())?;
+        let document: Value =
+            serde_json::from_str(&text).map_err(|error| Failure::internal(error.to_string()))?;
+        context.format.emit(|| document, || text.trim_end().to_owned())?;
         return Ok(ExitCode::Ok);
     }
     let path = out.map_or_else(|| PathBuf::from(receipt.file_name()), Path::to_path_buf);
@@ -48,14 +49,16 @@ pub(crate) async fn receipt(
     Ok(ExitCode::Ok)
 }
 
-/// The receipt of a request, from the network.
-pub(crate) async fn gather(
+/// The receipt of a request, from the network; `min_height` as for [`Client::receipt`].
+async fn gather(
     context: &Context,
     client: &Client,
     hash: &Digest,
+    min_height: u64,
     within: Duration,
 ) -> Result<PortableReceipt, Failure> {
-    match client.receipt(&judge(&context.genesis)?, *hash, within).await? {
+    let judge = judge(&context.genesis)?;
+    match client.receipt(&judge, *hash, min_height, within).await? {
         ReceiptRead::Receipt(receipt) => Ok(*receipt),
         ReceiptRead::NotExecuted { height } => Err(Failure::new(
             ExitCode::Rejected,
@@ -65,35 +68,55 @@ pub(crate) async fn gather(
     }
 }
 
-/// Fetches the receipt of a request and writes it here under its own name, which is returned.
+/// Fetches the receipt of a request that was executed and writes it here under its own name, which is returned.
+///
+/// # Errors
+/// Whatever keeps it from that; the exit code is that of something that works with less than required, as the request was executed.
 pub(crate) async fn keep(
     context: &Context,
     client: &Client,
     hash: &Digest,
     within: Duration,
 ) -> Result<String, Failure> {
-    let receipt = gather(context, client, hash, within).await?;
-    let name = receipt.file_name();
-    write(Path::new(&name), &receipt.to_text(&context.genesis.chain_id()))?;
-    Ok(name)
+    let kept = async {
+        let receipt = gather(context, client, hash, u64::MAX, within).await?;
+        let name = receipt.file_name();
+        write(Path::new(&name), &receipt.to_text(&context.genesis.chain_id()))?;
+        Ok(name)
+    };
+    kept.await.map_err(|failure: Failure| {
+        failure
+            .but(
+                ExitCode::Degraded,
+                "the request was executed, its receipt could not be kept",
+            )
+            .hint(format!("`tagma tx receipt {hash} --out FILE` tries again"))
+    })
 }
 
 /// Writes a new file; one that is there is left as it is.
 fn write(path: &Path, text: &str) -> Result<(), Failure> {
     let file = OpenOptions::new().write(true).create_new(true).open(path);
-    file.and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(|error| {
-            let failure = Failure::new(
-                ExitCode::Config,
-                format!("cannot write {}: {error}", path.display()),
-            );
-            match error.kind() {
-                ErrorKind::AlreadyExists => {
-                    failure.hint("`tagma tx receipt HASH --out FILE` writes it elsewhere")
-                }
-                _ => failure,
+    let written = file.and_then(|mut file| {
+        let written = file.write_all(text.as_bytes());
+        if written.is_err() {
+            // Half a receipt proves nothing and would be in the way of the next attempt; the file is ours, as we created it.
+            drop(std::fs::remove_file(path));
+        }
+        written
+    });
+    written.map_err(|error| {
+        let failure = Failure::new(
+            ExitCode::Config,
+            format!("cannot write {}: {error}", path.display()),
+        );
+        match error.kind() {
+            ErrorKind::AlreadyExists => {
+                failure.hint("`tagma tx receipt HASH --out FILE` writes it elsewhere")
             }
-        })
+            _ => failure,
+        }
+    })
 }
 
 pub(crate) fn verify_files(files: &[PathBuf], common: &Common) -> Result<ExitCode, Failure> {

@@ -1,14 +1,26 @@
 //! Files that prove something, judged one after the other.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 use tagma_client::ExitCode;
 use tagma_evidence::Invalid;
+use tagma_evidence::file::MAX_FILE;
 
 use super::failure::Failure;
 use super::output::Format;
 use super::submit::merged;
+
+/// The content of a file, but no more of it than tells that it is too large: it may be a stranger's.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    File::open(path)?
+        .take(MAX_FILE as u64 + 1)
+        .read_to_end(&mut content)?;
+    Ok(content)
+}
 
 /// Says of each file what it proves, or why it proves nothing. The exit code is 0 if all of them prove something.
 pub(crate) fn verdicts<P>(
@@ -21,7 +33,7 @@ pub(crate) fn verdicts<P>(
 ) -> Result<ExitCode, Failure> {
     let mut verdicts = Vec::new();
     for path in files {
-        let content = std::fs::read(path).map_err(|error| {
+        let content = read(path).map_err(|error| {
             Failure::new(
                 ExitCode::Config,
                 format!("cannot read {}: {error}", path.display()),

@@ -6,7 +6,7 @@ use std::path::Path;
 use tagma_client::ExitCode;
 use tempfile::TempDir;
 
-use crate::support::world::Behaviour::{Honest, Liar, Silent};
+use crate::support::world::Behaviour::{Honest, Learner, Liar, Silent};
 use crate::support::{Fakes, account_key};
 use crate::{Ran, run, run_in};
 
@@ -87,6 +87,31 @@ async fn a_transfer_can_wait_for_its_receipt() {
         .await
         .exits(ExitCode::Ok)
         .says("alice → bob 7: transferred");
+}
+
+/// What was paid is paid, and who repeats it pays twice: the exit code is not that of a transfer that failed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receipt_that_cannot_be_had_does_not_undo_the_transfer() {
+    // One alone attests; two are enough to accept the outcome.
+    let fakes = Fakes::behaving(&[Honest, Learner, Liar, Silent]);
+    let place = TempDir::new().unwrap();
+    let pay = [
+        "--timeout",
+        "3s",
+        "transfer",
+        "alice",
+        "bob",
+        "7",
+        "--wait",
+        "receipt",
+    ];
+    let ran = run_in(place.path(), fakes.home(), &pay).await;
+    let ran = ran
+        .exits(ExitCode::Degraded)
+        .says("✔ committed at height 1")
+        .warns("the request was executed, its receipt could not be kept");
+    assert!(ran.stderr.contains(&format!("tagma tx receipt {}", ran.hash())));
+    assert!(fakes.pending().is_empty(), "nothing is left to find out");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -218,6 +218,7 @@ fn a_crash_at_any_write_recovers_to_a_prefix() {
         disk.write(ledger.init_writes(&chain.genesis), Durability::Synced)
             .unwrap();
         let mut states = vec![chain.state.clone()];
+        let mut requests = Vec::new();
         for height in 1..=10u64 {
             let (block, executed) = chain.extend(&[chain.pay(key(0), height - 1, key(3), 1)]);
             let mut batch = ledger.append_block(&block, &certificate(height));
@@ -226,11 +227,27 @@ fn a_crash_at_any_write_recovers_to_a_prefix() {
             }
             disk.write(batch, Durability::Buffered).unwrap();
             states.push(chain.state.clone());
+            requests.push(block.requests[0].digest(&chain.id));
         }
+        let found = |ledger: &LedgerStore<MemoryStore>| -> Vec<Option<u64>> {
+            let found = requests
+                .iter()
+                .map(|request| ledger.transaction(request).unwrap());
+            found.map(|found| found.map(|found| found.height)).collect()
+        };
+        assert!(found(&ledger).iter().copied().eq((1..=10).map(Some)));
         disk.crash_keeping(kept);
         let recovered = ledger.recover().unwrap();
         assert_eq!(recovered.tip.height, kept as u64);
         assert_eq!(recovered.state, states[kept]);
+        // Requests of blocks that were lost were not executed, and all others are found, indexed on disk or not.
+        let expected: Vec<Option<u64>> = (1..=10u64)
+            .map(|height| (height <= kept as u64).then_some(height))
+            .collect();
+        assert_eq!(found(&ledger), expected);
+        let again = LedgerStore::new(disk.clone(), &chain.genesis);
+        again.recover().unwrap();
+        assert_eq!(found(&again), expected);
     }
 }
 

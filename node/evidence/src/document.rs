@@ -12,8 +12,8 @@ pub const MAX_FILE: usize = 64 << 20;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// Longer than any proof.
-    #[error("the file has {0} bytes, a proof at most {MAX_FILE}")]
-    TooLarge(usize),
+    #[error("the file has more than {MAX_FILE} bytes, which no proof has")]
+    TooLarge,
     /// Not the JSON document it should be.
     #[error("the file is no {schema} file: {why}")]
     Malformed {
@@ -79,7 +79,7 @@ where
     P: Decode<()>,
 {
     if content.len() > MAX_FILE {
-        return Err(Invalid::TooLarge(content.len()));
+        return Err(Invalid::TooLarge);
     }
     let malformed = |error: serde_json::Error| Invalid::Malformed {
         schema: D::SCHEMA,

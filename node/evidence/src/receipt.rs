@@ -26,9 +26,9 @@ use tagma_crypto::encode::{Decode, Encode, List, encode};
 use tagma_crypto::signature::{Domain, signed_bytes, verify_batch};
 use tagma_crypto::{Claim, Digest, SecretKey, Signature};
 use tagma_ledger::proof::TransactionProof;
-use tagma_ledger::{BlockHeader, ExecutedReceipt, Receipt, SignedTransaction, Transaction};
+use tagma_ledger::{BlockHeader, ExecutedReceipt, Receipt, Rejection, StaticChecks, Transaction};
 use tagma_pbft::certificate::{CommitCertificate, Endorsement, check_senders};
-use tagma_pbft::{KeyRing, ReplicaId, RequestRules};
+use tagma_pbft::{KeyRing, ReplicaId};
 
 use crate::Judge;
 use crate::document::{self, Invalid, Labelled};
@@ -49,7 +49,13 @@ pub fn attest(chain: &Digest, header: &BlockHeader, me: ReplicaId, key: &SecretK
     key.sign(ATTESTATION, chain, &attested(&header.digest(), me))
 }
 
-/// The claim that `sender` attested the header with this digest; none if there is no such replica.
+/// Whether this is a replica's attestation of the header with this digest.
+#[must_use]
+pub fn attests(ring: &KeyRing, header: &Digest, attestation: &Endorsement) -> bool {
+    attestation_claim(ring, header, attestation).is_some_and(|claim| verify_batch(&[claim]) == [true])
+}
+
+/// The claim that somebody attested the header with this digest; none if there is no such replica.
 fn attestation_claim(ring: &KeyRing, header: &Digest, attestation: &Endorsement) -> Option<Claim> {
     Some(Claim {
         key: *ring.key(attestation.sender)?,
@@ -101,9 +107,9 @@ pub struct Proved {
 /// Why something is no receipt.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refuted {
-    /// It cannot be a request of this chain.
+    /// It cannot be a request of this chain, or its account has not signed it.
     #[error("the request is invalid: {0}")]
-    Request(String),
+    Request(#[from] Rejection),
     /// The hashes do not lead where they should.
     #[error(transparent)]
     Path(#[from] tagma_ledger::proof::ProofError),
@@ -127,15 +133,14 @@ pub enum Refuted {
 }
 
 impl Inclusion {
-    /// What is included, once all but the attestations has been checked.
-    fn check(&self, judge: &Judge) -> Result<(ExecutedReceipt, Transaction), Refuted> {
-        let ring = judge.ring();
+    /// Checks every hash and every signature of it, and gives what is included: what came of what.
+    ///
+    /// # Errors
+    /// The first thing found that does not hold.
+    pub fn check(&self, judge: &Judge) -> Result<(ExecutedReceipt, Transaction), Refuted> {
+        let (ring, parameters) = (judge.ring(), judge.rules().parameters());
         let request = &self.transaction.request;
-        let digest = request.digest(&ring.chain);
-        let invalid = |why: String| Refuted::Request(why);
-        let claim = judge.rules().claim(request, &digest);
-        let claim = claim.map_err(|why| invalid(why.to_owned()))?;
-        let signed = SignedTransaction::from_request(request).map_err(|why| invalid(why.to_string()))?;
+        let transaction = request.check_static(&ring.chain, parameters)?;
         let Receipt::Executed(receipt) = *self.transaction.verify(&ring.chain, &self.header)? else {
             return Err(Refuted::NotExecuted);
         };
@@ -148,24 +153,13 @@ impl Inclusion {
             what: "the commit certificate",
             why,
         })?;
-        all_good(&claim.into_iter().collect::<Vec<_>>(), "the request")?;
         all_good(&commits, "the commit certificate")?;
-        Ok((receipt, signed.transaction))
-    }
-
-    /// Whether `sender` attests this header, which is included as it says.
-    ///
-    /// # Errors
-    /// What does not hold.
-    pub fn check_attested(&self, judge: &Judge, attestation: &Endorsement) -> Result<(), Refuted> {
-        self.check(judge)?;
-        let claim = attestation_claim(judge.ring(), &self.header.digest(), attestation);
-        all_good(&claim.into_iter().collect::<Vec<_>>(), "the attestation")
+        Ok((receipt, transaction))
     }
 }
 
 fn all_good(claims: &[Claim], what: &'static str) -> Result<(), Refuted> {
-    let good = !claims.is_empty() && verify_batch(claims).into_iter().all(|good| good);
+    let good = verify_batch(claims).into_iter().all(|good| good);
     good.then_some(()).ok_or(Refuted::Signature(what))
 }
 

@@ -11,16 +11,22 @@ mod support;
 use support::Village;
 use tagma_crypto::Digest;
 use tagma_crypto::encode::{decode, encode};
-use tagma_evidence::receipt::{Inclusion, Refuted, attest, verify};
+use tagma_evidence::receipt::{Inclusion, Refuted, attest, attests, verify};
 use tagma_evidence::{Invalid, PortableReceipt};
 use tagma_ledger::batch::digests_of;
-use tagma_ledger::{Batch, Block, BlockHeader, ExecContext, Outcome, Receipt, TransactionProof, execute};
+use tagma_ledger::{
+    Batch, Block, BlockHeader, ExecContext, Outcome, Receipt, Rejection, TransactionProof, execute,
+};
 use tagma_pbft::certificate::Endorsement;
 use tagma_pbft::{Body, ReplicaId};
 
 /// Block 1 of the village: three payments, of which the second one's nonce is not next.
 fn block(village: &Village) -> Block {
-    let batch = village.batch(&[0, 5, 1]);
+    block_of(village, village.batch(&[0, 5, 1]))
+}
+
+/// What executing this batch as the first one gives.
+fn block_of(village: &Village, batch: tagma_pbft::Batch) -> Block {
     let (state, genesis) = village.genesis.start();
     let digest = Body::new(&village.chain, batch.clone()).digest();
     let digests = digests_of(&village.chain, &batch.requests);
@@ -97,6 +103,19 @@ fn what_was_not_executed_has_none() {
     assert_eq!(receipt.check(&village.judge), Err(Refuted::NotExecuted));
 }
 
+/// Replicas that order what its account has not signed are more than f liars, and the receipt shows it.
+#[test]
+fn the_account_has_signed_the_request() {
+    let village = Village::new(4);
+    let mut batch = village.batch(&[0]);
+    let mut requests = batch.requests.into_vec();
+    requests[0].signature = village.vote_signature(1, &village.genesis.start().1);
+    batch.requests = requests.into();
+    let receipt = receipt(&village, &block_of(&village, batch), 0, &[0, 1, 2], &[0, 1]);
+    let refuted = receipt.check(&village.judge);
+    assert_eq!(refuted, Err(Refuted::Request(Rejection::BadSignature)));
+}
+
 #[test]
 fn order_needs_2f_plus_1_and_the_result_f_plus_1() {
     let village = Village::new(7);
@@ -129,6 +148,7 @@ fn an_attestation_is_for_one_header_and_of_one_replica() {
     let village = Village::new(4);
     let block = block(&village);
     let good = receipt(&village, &block, 0, &[0, 1, 2], &[0, 1]);
+    let header = block.header.digest();
     let mut other = block.header.clone();
     other.time_ms += 1;
     let lies = [
@@ -147,14 +167,14 @@ fn an_attestation_is_for_one_header_and_of_one_replica() {
         changed.attestations = vec![good.attestations[0].clone(), lie.clone()].into();
         let refuted = changed.check(&village.judge);
         assert_eq!(refuted, Err(Refuted::Signature("the attestations")));
-        let part = good.inclusion.check_attested(&village.judge, &lie);
-        assert_eq!(part, Err(Refuted::Signature("the attestation")));
+        assert!(!attests(village.judge.ring(), &header, &lie));
     }
     let stranger = Endorsement {
         sender: ReplicaId::new(9),
         ..good.attestations[0].clone()
     };
-    assert!(good.inclusion.check_attested(&village.judge, &stranger).is_err());
+    assert!(!attests(village.judge.ring(), &header, &stranger));
+    assert!(attests(village.judge.ring(), &header, &good.attestations[1]));
 }
 
 #[test]

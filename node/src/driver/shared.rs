@@ -75,6 +75,13 @@ impl Published {
         }
     }
 
+    /// Whether the header of `height` may be attested: by who votes, once its core has compared it with what others say
+    /// (it may halt on that), and with a state that is not behind what is stable.
+    fn attests(&self, height: u64) -> bool {
+        let executed = self.ledger.header.height;
+        self.standing == Standing::Voting && height <= executed && self.stable <= executed
+    }
+
     /// Where the protocol stands.
     pub(super) fn place(&self) -> Place {
         Place {
@@ -101,6 +108,17 @@ impl Published {
             _ => self.standing_name().to_owned(),
         }
     }
+}
+
+/// Why a question about a request has no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum NoAnswer {
+    /// It was executed, in a block whose body was dropped (`storage.keep_blocks`).
+    #[error("executed at height {0}, whose block is not kept here any more")]
+    NotKept(u64),
+    /// The store failed, or a record is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// What answers questions: the last turn's replica, the stored blocks, the wire's counters.
@@ -238,21 +256,21 @@ impl Shared {
     }
 
     /// The block in which a request was executed and its position there, and the height this is of.
-    fn executed(&self, request: &Digest) -> Result<(u64, Option<(Block, u32)>), StoreError> {
+    fn executed(&self, request: &Digest) -> Result<(u64, Option<(Block, u32)>), NoAnswer> {
         let height = self.published().ledger.header.height;
         let Some(location) = self.ledger.transaction(request)? else {
             return Ok((height, None));
         };
         let block = self.ledger.block(location.height)?;
-        let found = block.map(|block| (block, location.position));
-        Ok((height.max(location.height), found))
+        let block = block.ok_or(NoAnswer::NotKept(location.height))?;
+        Ok((height.max(location.height), Some((block, location.position))))
     }
 
     /// Where a request was executed and with what outcome, and the height this is of.
     ///
     /// # Errors
-    /// If the store fails or a record is damaged.
-    pub fn transaction(&self, request: &Digest) -> Result<(u64, Option<TransactionReport>), StoreError> {
+    /// If the block is not kept any more, the store fails or a record is damaged.
+    pub fn transaction(&self, request: &Digest) -> Result<(u64, Option<TransactionReport>), NoAnswer> {
         let (height, found) = self.executed(request)?;
         let report = found.and_then(|(block, position)| {
             let receipt = block.receipts.get(usize::try_from(position).ok()?)?;
@@ -269,26 +287,26 @@ impl Shared {
     /// asked for.
     ///
     /// # Errors
-    /// If the store fails or a record is damaged.
-    pub fn receipt(&self, request: &Digest) -> Result<(u64, Option<Box<ReceiptReport>>), StoreError> {
+    /// As [`Shared::transaction`].
+    pub fn receipt(&self, request: &Digest) -> Result<(u64, Option<Box<ReceiptReport>>), NoAnswer> {
         let (height, found) = self.executed(request)?;
         let Some((block, position)) = found else {
             return Ok((height, None));
         };
+        let at = block.header.height;
         let position = usize::try_from(position).unwrap_or(usize::MAX);
-        let proof = TransactionProof::of(&block, position, &self.chain);
-        let certificate = self.ledger.certificate(block.header.height)?;
-        let report = proof.zip(certificate).map(|(transaction, certificate)| {
-            let voting = self.published().standing == Standing::Voting;
-            let attestation = voting.then(|| attest(&self.chain, &block.header, self.me, &self.key));
-            Box::new(ReceiptReport {
-                header: block.header,
-                transaction,
-                certificate,
-                attestation,
-            })
-        });
-        Ok((height, report))
+        let transaction = TransactionProof::of(&block, position, &self.chain);
+        let certificate = self.ledger.certificate(at)?;
+        let (transaction, certificate) = transaction.zip(certificate).ok_or(NoAnswer::NotKept(at))?;
+        let attests = self.published().attests(at);
+        let attestation = attests.then(|| attest(&self.chain, &block.header, self.me, &self.key));
+        let report = ReceiptReport {
+            header: block.header,
+            transaction,
+            certificate,
+            attestation,
+        };
+        Ok((height, Some(Box::new(report))))
     }
 
     /// The answer to a client's question.
@@ -297,6 +315,10 @@ impl Shared {
             tracing::error!(%error, "cannot answer a query from the store");
             Answer::Unavailable(Text::from("the store of this replica is damaged"))
         };
+        let unanswered = |why: NoAnswer| match why {
+            NoAnswer::Store(error) => failed(error),
+            NoAnswer::NotKept(_) => Answer::Unavailable(Text::from(why.to_string())),
+        };
         match query {
             Query::Status => Answer::Status(self.status()),
             Query::Account(key) => {
@@ -304,12 +326,16 @@ impl Shared {
                 Answer::Account { height, account }
             }
             Query::Block(height) => self.block(*height).map_or_else(failed, Answer::Block),
-            Query::Transaction(request) => self
-                .transaction(request)
-                .map_or_else(failed, |(height, found)| Answer::Transaction { height, found }),
+            Query::Transaction(request) => {
+                self.transaction(request)
+                    .map_or_else(unanswered, |(height, found)| Answer::Transaction {
+                        height,
+                        found,
+                    })
+            }
             Query::Receipt(request) => self
                 .receipt(request)
-                .map_or_else(failed, |(height, found)| Answer::Receipt { height, found }),
+                .map_or_else(unanswered, |(height, found)| Answer::Receipt { height, found }),
         }
     }
 }

@@ -61,7 +61,7 @@ pub fn refuse_beyond_f(network: &Network, node: u16) -> Result<(), Error> {
         .filter(|(other, _)| *other != node)
         .map(|(other, order)| format!("n{other} ({order})"))
         .collect();
-    if u64::try_from(others.len()).is_ok_and(|others| others < network.faults()) {
+    if others.len() < usize::from(network.faults()) {
         return Ok(());
     }
     Err(Error::usage(

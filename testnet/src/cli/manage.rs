@@ -146,7 +146,7 @@ fn start_number(network: &mut Network, node: u16) -> Result<(), Error> {
         .into_iter()
         .filter(|other| matches!(network.activity(*other), Activity::Running { .. }))
         .collect();
-    if waited.len() > usize::try_from(network.faults()).unwrap_or(usize::MAX) * 2 {
+    if waited.len() > usize::from(network.faults()) * 2 {
         block_on(network.wait_node_ready(node, &waited, READY))?;
         println!("n{node} started and ready, pid {}", pid_text(network, node));
     } else {

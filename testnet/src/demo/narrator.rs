@@ -5,7 +5,7 @@ use std::time::Instant;
 /// Tells a story on stdout.
 pub(super) struct Narrator {
     began: Instant,
-    faults: u64,
+    faults: u16,
     crashed: Vec<u16>,
     malicious: Vec<u16>,
     cut_off: Vec<u16>,
@@ -13,7 +13,7 @@ pub(super) struct Narrator {
 
 impl Narrator {
     /// The story of a network that bears `faults` faults at once.
-    pub(super) fn begin(title: &str, faults: u64) -> Self {
+    pub(super) fn begin(title: &str, faults: u16) -> Self {
         println!("{title}");
         Self {
             began: Instant::now(),
@@ -79,7 +79,7 @@ impl Narrator {
             names(&self.malicious),
             names(&self.crashed),
             names(&self.cut_off),
-            if u64::try_from(used).is_ok_and(|used| used > self.faults) {
+            if used > usize::from(self.faults) {
                 ": more than is borne at a time"
             } else {
                 ""

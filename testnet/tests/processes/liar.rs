@@ -2,7 +2,7 @@
 
 use tagma_ledger::Outcome;
 use tagma_testnet::plan::INITIAL_BALANCE;
-use tagma_wire::client_protocol::{ClientRequest, ClientResponse, Reply};
+use tagma_wire::client_protocol::{Answer, ClientRequest, ClientResponse, Query, Reply};
 
 use crate::impostor::Impostor;
 use crate::support::{Running, words};
@@ -25,6 +25,17 @@ fn a_replica_that_replies_wrongly_is_outvoted_and_named() {
             header: None,
             view: 0,
         })),
+        // It denies that anything was executed, at a height that nobody has reached.
+        ClientRequest::Query {
+            id,
+            query: Query::Receipt(_),
+        } => Some(ClientResponse::Answer {
+            id,
+            answer: Answer::Receipt {
+                height: u64::MAX,
+                found: None,
+            },
+        }),
         _ => None,
     });
     let paid = net.pay("alice", "bob", 5);

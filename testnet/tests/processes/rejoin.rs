@@ -12,7 +12,7 @@ use tagma_testnet::observe::Observer;
 use tagma_testnet::plan::{ACCOUNT_NAMES, INITIAL_BALANCE};
 
 use crate::relay::{Relay, Way};
-use crate::support::{PATIENCE, Running, configure, log, until, until_acknowledged};
+use crate::support::{PATIENCE, Running, configure, log, until, until_acknowledged, words};
 
 /// Kills a backup, waits until the others are more than a window and a checkpoint further, and starts it again, all under
 /// load. Returns once it takes part in checkpoints above those it missed.
@@ -145,6 +145,14 @@ fn with_the_blocks_gone_it_takes_over_a_verified_state_and_drops_a_source_that_l
             shown.insert(node, accounts);
         }
     });
+    // Whose block was dropped does not pass for a request that was never executed.
+    let early = paid.iter().min_by_key(|paid| paid.paid.height).unwrap();
+    for what in ["status", "receipt"] {
+        let asked = net.tagma(&["tx", what, &early.paid.request.to_string(), "--timeout", "2s"]);
+        assert_eq!(asked.status.code(), Some(4), "{}", words(&asked));
+        let kept = "whose block is not kept here any more";
+        assert!(words(&asked).contains(kept), "{}", words(&asked));
+    }
     for (node, accounts) in &shown {
         assert_eq!(accounts, &shown[&0], "n{node} and n0");
         let nonces: u64 = accounts.iter().map(|account| account.next_nonce).sum();

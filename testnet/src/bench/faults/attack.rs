@@ -78,7 +78,7 @@ impl Attack {
     #[must_use]
     pub fn traitors(&self, network: &Network) -> Vec<u16> {
         let replicas = network.nodes();
-        let faults = usize::try_from(network.faults()).unwrap_or(usize::MAX);
+        let faults = usize::from(network.faults());
         match self {
             Self::Backups(_) => replicas.into_iter().rev().take(faults).rev().collect(),
             Self::Primaries(_) => replicas.into_iter().take(faults).collect(),

@@ -126,7 +126,7 @@ pub(super) fn run(args: &LimitsArgs) -> Result<(), Error> {
         tell(network, cores);
     }
     let results = Results {
-        schema: "bench-limits/v2",
+        schema: "bench-limits/v3",
         share_of_bound: networks.first().map(|network| network.share_of_bound),
         configuration,
         bench: first,
@@ -254,7 +254,8 @@ fn sentences(network: &Carried, cores: usize) -> Vec<String> {
     }
     if let Some(crashed) = &network.crashed {
         told.push(format!(
-            "With {} of {} crashed, in turns with all running, at the pace of the busiest closed loop: {}: {:.2} of the peak without crashes.",
+            "With {} of {} crashed, in turns with a network without crashes, in the busiest closed loop: {} transfers/s. The median of \
+             the ratios is {:.2}.",
             crashed.crashed,
             network.nodes,
             crashed.turns.iter().map(Turn::in_words).collect::<Vec<_>>().join(", "),

@@ -93,7 +93,7 @@ impl Turn {
 
     pub(super) fn in_words(&self) -> String {
         format!(
-            "{:.0} and {:.0} transfers/s",
+            "{:.0} with and {:.0} without",
             self.crashed.acknowledged, self.whole.acknowledged
         )
     }
@@ -220,7 +220,9 @@ impl Carried {
     #[must_use]
     pub fn views(&self) -> u64 {
         let open = self.open.iter().map(|at| &at.run);
+        let turns = self.crashed.iter().flat_map(|crashed| &crashed.turns);
         let all = self.closed.iter().chain(open).chain([&self.alone]);
+        let all = all.chain(turns.map(|turn| &turn.whole));
         all.map(|run| run.views).sum()
     }
 }
