@@ -104,7 +104,8 @@ pub fn run(args: &MessagesArgs) -> Result<(), Error> {
     let version = env!("CARGO_PKG_VERSION");
     println!(
         "messages per batch · tagma {version} · {cores} cores · {} transfers one after the other, each a batch · every write synced · \
-         processes: {} · simulated: {}, seed {SEED} · all replicas take part in everything, as in the paper, unless said otherwise · timers raised, so that no replica is suspected for want of cores: {}",
+         processes: {} · simulated: {}, seed {SEED} · all replicas take part in everything, as in the paper, unless said otherwise \
+         · timers raised, so that no replica is suspected for want of cores: {}",
         args.batches,
         tables::sizes(&args.nodes),
         tables::sizes(&args.simulated),

@@ -11,8 +11,9 @@ pub(super) fn report(results: &Results) -> Report {
         "Messages per batch",
         "How many messages n replicas send each other until a batch of transfers is final and executed by all of them, counted by the \
          replicas' own counters, against what the protocol says: n − 1 PRE-PREPAREs, (n − 1)² PREPAREs and n(n − 1) COMMITs, \
-         together 2n(n − 1). That is the protocol of the paper, in which everybody takes part in everything; f of the backups stand by unless \
-         they are told not to, and were told so here but where it says otherwise. Messages sent again, checkpoints, STATUS and what passes between clients and replicas are counted apart.",
+         together 2n(n − 1). That is the protocol of the paper, in which everybody takes part in everything; f of the backups stand \
+         by unless they are told not to, and were told so here but where it says otherwise. Messages sent again, checkpoints, STATUS \
+         and what passes between clients and replicas are counted apart.",
         vec![
             format!(
                 "tagma {}, {} cores, every write synced",

@@ -129,7 +129,8 @@ pub struct VersusArgs {
     out: PathBuf,
 }
 
-/// Measures, prints tables and writes `results-versus.json` and `report-versus.html`. A system that is not installed is left out, and the table says so.
+/// Measures, prints tables and writes `results-versus.json` and `report-versus.html`. A system that is not installed is left out, and
+/// the table says so.
 ///
 /// # Errors
 /// [`Error::NothingMeasured`] if a system acknowledged nothing; whatever keeps one from running.
