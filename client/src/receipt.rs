@@ -32,8 +32,7 @@ type Part = (u64, Option<Box<ReceiptReport>>);
 
 impl Client {
     /// Gathers the receipt of a request; asks again until f + 1 replicas have executed it and attest the same header, or f + 1 have not
-    /// executed it at `min_height` or above. `judge` is that of the client's chain. Who knows that the request was executed at a
-    /// height gives `u64::MAX`: that others have not got there is no answer then.
+    /// executed it. `judge` is that of the client's chain.
     ///
     /// # Errors
     /// See [`ReadError`].
@@ -41,30 +40,53 @@ impl Client {
         &self,
         judge: &Judge,
         hash: Digest,
-        min_height: u64,
         within: Duration,
     ) -> Result<ReceiptRead, ReadError> {
         let needed = self.network().weak_quorum();
-        let take = |answer| match answer {
-            Answer::Receipt { height, found } => Some((height, found)),
-            _ => None,
-        };
         let choose = |answers: &Answers<Part>| {
             if let Some(receipt) = join(judge, &hash, answers, needed) {
                 return Some(ReceiptRead::Receipt(Box::new(receipt)));
             }
-            let without = heard(answers).filter(|(height, found)| found.is_none() && *height >= min_height);
+            let without = heard(answers).filter(|(_, found)| found.is_none());
             let height = height_without(without.map(|(height, _)| height), needed)?;
             Some(ReceiptRead::NotExecuted { height })
         };
-        self.read(Query::Receipt(hash), within, take, choose, |answers| {
-            no_match(needed, answers, |(height, found)| match found {
-                Some(report) => describe(judge, &hash, report),
-                None => format!("not executed as of height {height}"),
-            })
-        })
-        .await
+        let explain = |answers: &Answers<Part>| explain(judge, &hash, answers, needed);
+        self.read(Query::Receipt(hash), within, take, choose, explain)
+            .await
     }
+
+    /// As [`Client::receipt`], of a request that is known to be executed: that others have not got there is no answer.
+    ///
+    /// # Errors
+    /// See [`ReadError`].
+    pub async fn receipt_of_executed(
+        &self,
+        judge: &Judge,
+        hash: Digest,
+        within: Duration,
+    ) -> Result<PortableReceipt, ReadError> {
+        let needed = self.network().weak_quorum();
+        let choose = |answers: &Answers<Part>| join(judge, &hash, answers, needed);
+        let explain = |answers: &Answers<Part>| explain(judge, &hash, answers, needed);
+        self.read(Query::Receipt(hash), within, take, choose, explain)
+            .await
+    }
+}
+
+fn take(answer: Answer) -> Option<Part> {
+    match answer {
+        Answer::Receipt { height, found } => Some((height, found)),
+        _ => None,
+    }
+}
+
+/// Why these answers make no receipt.
+fn explain(judge: &Judge, hash: &Digest, answers: &Answers<Part>, needed: usize) -> ReadError {
+    no_match(needed, answers, |(height, found)| match found {
+        Some(report) => describe(judge, hash, report),
+        None => format!("not executed as of height {height}"),
+    })
 }
 
 /// The receipt that the good ones of these answers make, if there are `needed` for one header.

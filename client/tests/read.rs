@@ -152,7 +152,7 @@ async fn a_receipt_is_made_of_what_f_plus_1_attest() {
     let (fakes, hash) = ordered(&[Liar, Honest, Silent, Honest]);
     let judge = Judge::new(&fakes.genesis).unwrap();
     let client = fakes.client();
-    let ReceiptRead::Receipt(receipt) = client.receipt(&judge, hash, 0, PATIENCE).await.unwrap() else {
+    let ReceiptRead::Receipt(receipt) = client.receipt(&judge, hash, PATIENCE).await.unwrap() else {
         panic!("it was executed");
     };
     let proved = receipt.check(&judge).unwrap();
@@ -164,11 +164,11 @@ async fn a_receipt_is_made_of_what_f_plus_1_attest() {
     assert_eq!(attested, [1, 3]);
 
     let unknown = tagma_crypto::Digest::of("test", &[]);
-    let none = client.receipt(&judge, unknown, 0, PATIENCE).await.unwrap();
+    let none = client.receipt(&judge, unknown, PATIENCE).await.unwrap();
     assert_eq!(none, ReceiptRead::NotExecuted { height: 1 });
     // Who knows better does not take that for an answer.
     let error = client
-        .receipt(&judge, unknown, u64::MAX, BRIEF)
+        .receipt_of_executed(&judge, unknown, BRIEF)
         .await
         .unwrap_err();
     assert!(matches!(error, ReadError::NoMatch { .. }), "{error}");
@@ -180,7 +180,7 @@ async fn there_is_no_receipt_of_one_replica() {
     let (fakes, hash) = ordered(&[Liar, Honest, Learner, Silent]);
     let judge = Judge::new(&fakes.genesis).unwrap();
     let client = fakes.client();
-    let error = client.receipt(&judge, hash, 0, BRIEF).await.unwrap_err();
+    let error = client.receipt(&judge, hash, BRIEF).await.unwrap_err();
     assert!(matches!(&error, ReadError::NoMatch { needed: 2, .. }), "{error}");
     let why = error.to_string();
     assert!(
@@ -188,6 +188,6 @@ async fn there_is_no_receipt_of_one_replica() {
         "{why}"
     );
     fakes.world.set(2, Honest);
-    let receipt = client.receipt(&judge, hash, 0, PATIENCE).await.unwrap();
+    let receipt = client.receipt(&judge, hash, PATIENCE).await.unwrap();
     assert!(matches!(receipt, ReceiptRead::Receipt(_)));
 }

@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 use tagma_client::receipt::ReceiptRead;
 use tagma_client::{Client, ExitCode};
 use tagma_crypto::{Digest, PublicKey};
-use tagma_evidence::PortableReceipt;
 use tagma_evidence::receipt::{Proved, verify};
 use tagma_ledger::{Genesis, Operation};
 use tagma_pbft::ReplicaId;
@@ -29,8 +28,19 @@ pub(crate) async fn receipt(
     context: Context,
 ) -> Result<ExitCode, Failure> {
     let client = context.client()?;
-    let receipt = gather(&context, &client, hash, 0, context.timeout).await?;
+    let judge = judge(&context.genesis)?;
+    let read = client.receipt(&judge, *hash, context.timeout).await?;
     client.close().await;
+    let receipt = match read {
+        ReceiptRead::Receipt(receipt) => *receipt,
+        ReceiptRead::NotExecuted { height } => {
+            return Err(Failure::new(
+                ExitCode::Rejected,
+                format!("there is no receipt: the request is not executed as of height {height}"),
+            )
+            .hint(format!("`tagma tx wait {hash}` waits for its outcome")));
+        }
+    };
     let text = receipt.to_text(&context.genesis.chain_id());
     if out.is_some_and(|out| out == Path::new(STDOUT)) {
         let document: Value =
@@ -49,25 +59,6 @@ pub(crate) async fn receipt(
     Ok(ExitCode::Ok)
 }
 
-/// The receipt of a request, from the network; `min_height` as for [`Client::receipt`].
-async fn gather(
-    context: &Context,
-    client: &Client,
-    hash: &Digest,
-    min_height: u64,
-    within: Duration,
-) -> Result<PortableReceipt, Failure> {
-    let judge = judge(&context.genesis)?;
-    match client.receipt(&judge, *hash, min_height, within).await? {
-        ReceiptRead::Receipt(receipt) => Ok(*receipt),
-        ReceiptRead::NotExecuted { height } => Err(Failure::new(
-            ExitCode::Rejected,
-            format!("there is no receipt: the request is not executed as of height {height}"),
-        )
-        .hint(format!("`tagma tx wait {hash}` waits for its outcome"))),
-    }
-}
-
 /// Fetches the receipt of a request that was executed and writes it here under its own name, which is returned.
 ///
 /// # Errors
@@ -79,7 +70,8 @@ pub(crate) async fn keep(
     within: Duration,
 ) -> Result<String, Failure> {
     let kept = async {
-        let receipt = gather(context, client, hash, u64::MAX, within).await?;
+        let judge = judge(&context.genesis)?;
+        let receipt = client.receipt_of_executed(&judge, *hash, within).await?;
         let name = receipt.file_name();
         write(Path::new(&name), &receipt.to_text(&context.genesis.chain_id()))?;
         Ok(name)
