@@ -149,6 +149,10 @@ mutants! {
     TrustsBlocks: "§3, CP11, snarkOS #3226, sawtooth PR82",
     /// Parts of a state are used without a look at what they must hash to.
     TrustsStateParts: "§3, CP5, ASA-2024-008",
+    /// All backups that take part check the same half of a batch's requests.
+    SharesOneHalf: "§1, BP4",
+    /// Whoever has checked a part of a batch's requests does not look at the others when somebody leaves the view.
+    LeavesSharesToOthers: "§1, BP4",
     /// Pending requests are not forwarded to the primary.
     NeverForwards: "§4, VC19, fabric #925",
 }

@@ -72,6 +72,7 @@ impl Statement {
     pub fn of_incoming(incoming: &Incoming) -> Vec<Self> {
         match incoming {
             Incoming::PrePrepare(vote, _)
+            | Incoming::Shared(vote, _)
             | Incoming::Unchecked(vote, _)
             | Incoming::FaultyBatch(vote, ..)
             | Incoming::Vote(vote) => vec![Self::Vote(vote.clone())],

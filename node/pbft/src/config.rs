@@ -53,7 +53,8 @@ pub struct Tuning {
     pub fetch_blocks: u32,
     /// Whether a batch is left to the primary and 2f backups while all goes well: the other f, who take turns, execute it by their COMMITs.
     /// That saves work; where replicas are far from each other it costs time, as agreement no longer goes on with the fastest 2f + 1.
-    /// Otherwise every backup takes part in everything, as in the paper.
+    /// Those backups also share out the checking of a batch's requests ([`Duty`](crate::Duty)). Otherwise every backup takes part in
+    /// everything and checks all of it, as in the paper.
     pub standby: bool,
 }
 

@@ -11,6 +11,7 @@ use crate::batch::Body;
 use crate::certificate::CommitCertificate;
 use crate::error::{BatchFault, Rejection};
 use crate::io::{Outputs, Recipient};
+use crate::log::Offered;
 use crate::message::{Kind, Message};
 use crate::peer::Peer;
 use crate::replica::Replica;
@@ -150,7 +151,10 @@ impl Replica {
             }
             return;
         }
-        slot.offered = Some(Arc::clone(body));
+        slot.offered = Some(Offered {
+            body: Arc::clone(body),
+            share_in: None,
+        });
         self.consider(seq, out);
         self.progress(seq, out);
     }

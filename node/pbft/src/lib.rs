@@ -45,8 +45,9 @@
 //! - `committed-local(v, n, d)`: 2f + 1 matching COMMITs. Batches execute strictly in order of n, without gaps.
 //! - The first vote of a sender for (kind, v, n) counts. A second one with another digest is [`evidence`].
 //! - The own vote counts, towards whatever, once the sync that it waits for has returned.
-//! - While all goes well f of the backups, in turns, leave a batch to the other 2f + 1 replicas and execute it by their COMMITs (`standby`).
-//!   [`Tuning::standby`] turns that off; then everything is as in the paper.
+//! - While all goes well f of the backups, in turns, leave a batch to the other 2f + 1 replicas and execute it by their COMMITs (`standby`);
+//!   and of the 2f that take part each checks half of the requests, so that f + 1 replicas check each (`sharing`). [`Tuning::standby`]
+//!   turns both off; then everything is as in the paper.
 //!
 //! # §4.3 Checkpoints and water marks (`checkpoint`)
 //!
@@ -135,6 +136,7 @@ pub mod quorum;
 pub mod record;
 mod recovery;
 pub mod replica;
+mod sharing;
 mod standby;
 mod status;
 mod timer;
@@ -150,5 +152,6 @@ pub use io::{Event, Execution, Input, Outputs, Recipient, Send};
 pub use message::{Kind, Message, Mode};
 pub use quorum::Quorum;
 pub use replica::{Replica, Standing};
+pub use sharing::Duty;
 pub use types::{Now, ReplicaId, SeqNum, Ticket, Time, View};
 pub use verify::{Incoming, RequestRules, Verified, Verifier};

@@ -27,7 +27,7 @@ pub(crate) struct Slot {
     /// The primaries' signed proposals by view, accepted or not: the current view's and at most one future one's.
     pub(crate) proposals: BTreeMap<View, Vote>,
     /// A body that came with a proposal that is not accepted yet.
-    pub(crate) offered: Option<Arc<Body>>,
+    pub(crate) offered: Option<Offered>,
     /// A proposal that this replica stands by for.
     pub(crate) unchecked: Option<Unchecked>,
     /// When it became final here without this replica's vote.
@@ -45,6 +45,35 @@ pub(crate) struct Slot {
     pub(crate) prepared: Option<PreparedCertificate>,
     /// Q matching COMMITs of some view, with the body at hand.
     pub(crate) committed: Option<(CommitCertificate, Arc<Body>)>,
+}
+
+/// The body of a proposal that is not accepted yet.
+#[derive(Clone, Debug)]
+pub(crate) struct Offered {
+    pub(crate) body: Arc<Body>,
+    /// The view in which it was proposed, if only this replica's share of its requests was checked, which is another one in another
+    /// view; none if all were.
+    pub(crate) share_in: Option<View>,
+}
+
+/// A body accepted here.
+#[derive(Clone, Debug)]
+struct Kept {
+    body: Arc<Body>,
+    /// The highest n it was accepted for.
+    seq: SeqNum,
+    checked: Extent,
+}
+
+/// How much is known of the requests of a body that was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Extent {
+    /// This replica's share is valid, in the (v, n) that it was accepted for.
+    Share,
+    /// The same, and all are being checked.
+    Checking,
+    /// All are valid.
+    All,
 }
 
 /// What became of a vote that was added.
@@ -166,9 +195,24 @@ impl Slot {
         })
     }
 
+    /// A body of this digest, whoever has to vouch for its requests.
+    pub(crate) fn body(&self, digest: &Digest) -> Option<&Arc<Body>> {
+        let offered = self.offered.as_ref().map(|offered| &offered.body);
+        self.committed_body(digest)
+            .or_else(|| self.unchecked_body(digest))
+            .or_else(|| offered.filter(|body| body.digest() == *digest))
+    }
+
+    /// Whether the proposal of this digest is left to others, or final by their COMMITs.
+    pub(crate) fn is_left(&self, digest: &Digest) -> bool {
+        self.unchecked_body(digest)
+            .or_else(|| self.committed_body(digest))
+            .is_some()
+    }
+
     /// The body of a proposal that this replica stands by for, if it has this digest. Its requests are not checked, so it is of use only if
     /// others vouch for it.
-    pub(crate) fn unchecked_body(&self, digest: &Digest) -> Option<&Arc<Body>> {
+    fn unchecked_body(&self, digest: &Digest) -> Option<&Arc<Body>> {
         let body = self.unchecked.as_ref().map(|unchecked| &unchecked.body);
         body.filter(|body| body.digest() == *digest)
     }
@@ -215,8 +259,7 @@ fn matching(
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Log {
     slots: BTreeMap<SeqNum, Slot>,
-    /// Bodies accepted here, each with the highest n it was accepted for.
-    bodies: BTreeMap<Digest, (SeqNum, Arc<Body>)>,
+    bodies: BTreeMap<Digest, Kept>,
     collected: SeqNum,
 }
 
@@ -265,23 +308,55 @@ impl Log {
     }
 
     /// Keeps a body for `seq`; says whether that was not known yet and has to go to disk.
-    pub(crate) fn keep_body(&mut self, seq: SeqNum, body: Arc<Body>) -> bool {
+    pub(crate) fn keep_body(&mut self, seq: SeqNum, body: Arc<Body>, checked: Extent) -> bool {
         match self.bodies.entry(body.digest()) {
             Entry::Vacant(entry) => {
-                entry.insert((seq, body));
+                entry.insert(Kept { body, seq, checked });
                 true
             }
             Entry::Occupied(mut entry) => {
-                let higher = entry.get().0 < seq;
-                entry.get_mut().0 = entry.get().0.max(seq);
+                let kept = entry.get_mut();
+                let higher = kept.seq < seq;
+                kept.seq = kept.seq.max(seq);
+                kept.checked = kept.checked.max(checked);
                 higher
             }
         }
     }
 
-    /// A body that was accepted here, or the one of a batch committed here.
+    /// A body that was accepted here.
     pub(crate) fn body(&self, digest: &Digest) -> Option<&Arc<Body>> {
-        self.bodies.get(digest).map(|(_, body)| body)
+        self.bodies.get(digest).map(|kept| &kept.body)
+    }
+
+    /// A body that was accepted here, if all of its requests are known to be valid.
+    pub(crate) fn checked_body(&self, digest: &Digest) -> Option<&Arc<Body>> {
+        let kept = self.bodies.get(digest)?;
+        (kept.checked == Extent::All).then_some(&kept.body)
+    }
+
+    /// All requests of a body that was accepted here are valid.
+    pub(crate) fn vouch(&mut self, digest: &Digest) {
+        if let Some(kept) = self.bodies.get_mut(digest) {
+            kept.checked = Extent::All;
+        }
+    }
+
+    /// The batches accepted in `view` and not final yet of which only a share was checked. From now on they count as being checked.
+    pub(crate) fn take_shares(&mut self, view: View) -> Vec<(Vote, Arc<Body>)> {
+        let mut taken = Vec::new();
+        for slot in self.slots.values().filter(|slot| slot.committed.is_none()) {
+            let accepted = slot.accepted.get(&view).map(|accepted| accepted.digest);
+            let proposal = slot.proposals.get(&view).filter(|vote| Some(vote.digest) == accepted);
+            if let Some(vote) = proposal
+                && let Some(kept) = self.bodies.get_mut(&vote.digest)
+                && kept.checked == Extent::Share
+            {
+                kept.checked = Extent::Checking;
+                taken.push((vote.clone(), Arc::clone(&kept.body)));
+            }
+        }
+        taken
     }
 
     /// Forgets everything through `through` and says which bodies went with it.
@@ -291,7 +366,7 @@ impl Log {
         let gone: Vec<Digest> = self
             .bodies
             .iter()
-            .filter(|(_, (seq, _))| *seq <= self.collected)
+            .filter(|(_, kept)| kept.seq <= self.collected)
             .map(|(digest, _)| *digest)
             .collect();
         for digest in &gone {

@@ -10,13 +10,13 @@ use crate::certificate::CommitCertificate;
 use crate::error::Rejection;
 use crate::evidence::Evidence;
 use crate::io::{Event, Execution, HaltReason, Outputs, ViewChangeReason};
-use crate::log::Added;
+use crate::log::{Added, Extent, Offered};
 use crate::message::{Kind, Mode, Phase, Vote};
 use crate::record::{Accepted, Record};
 use crate::replica::{Own, Replica, Standing};
-use crate::standby::Offer;
+use crate::sharing::Offer;
 use crate::timer::Timer;
-use crate::types::{ReplicaId, SeqNum};
+use crate::types::{ReplicaId, SeqNum, View};
 
 /// Blocks handed out for execution and not reported back yet.
 const MAX_EXECUTING: u64 = 128;
@@ -105,9 +105,18 @@ impl Replica {
         );
         slot.accepted.insert(vote.view, accepted);
         slot.signed.insert(vote.view, vote.digest);
-        slot.offered = None;
         slot.unchecked = None;
-        if !body.is_null() && self.log.keep_body(vote.seq, Arc::clone(body)) {
+        let share = slot
+            .offered
+            .take()
+            .is_some_and(|offered| offered.body.digest() == vote.digest && offered.share_in.is_some());
+        // What a new view chose was prepared, so it is valid.
+        let checked = if share && !self.choices.contains_key(&vote.seq) {
+            Extent::Share
+        } else {
+            Extent::All
+        };
+        if !body.is_null() && self.log.keep_body(vote.seq, Arc::clone(body), checked) {
             self.persist(Record::Body(vote.seq, Arc::clone(body)), out);
         }
         let (view, seq, digest, signature) = (vote.view, vote.seq, vote.digest, vote.signature);
@@ -122,24 +131,27 @@ impl Replica {
         );
     }
 
-    /// The body of a digest, if this replica may PREPARE it: its requests were checked here, or others had vouched for them when it came.
+    /// The body of a digest, if this replica may PREPARE it for `seq` in its view: its requests, or its share of them, were checked here, or
+    /// others had vouched for them when it came.
     pub(crate) fn find_body(&self, seq: SeqNum, digest: &Digest) -> Option<Arc<Body>> {
         if *digest == self.null.digest() {
             return Some(Arc::clone(&self.null));
         }
         let offered = self.log.get(seq).and_then(|slot| slot.offered.as_ref());
         offered
+            .filter(|offered| offered.share_in.is_none_or(|view| view == self.view))
+            .map(|offered| &offered.body)
             .filter(|body| body.digest() == *digest)
-            .or_else(|| self.log.body(digest))
+            .or_else(|| self.log.checked_body(digest))
             .map(Arc::clone)
     }
 
     /// As [`find_body`](Self::find_body), for a digest that others vouch for: then its requests need not have been checked here.
     pub(crate) fn find_certified_body(&self, seq: SeqNum, digest: &Digest) -> Option<Arc<Body>> {
         let vouched_for = || {
-            let slot = self.log.get(seq)?;
-            slot.committed_body(digest)
-                .or_else(|| slot.unchecked_body(digest))
+            let slot = self.log.get(seq);
+            slot.and_then(|slot| slot.body(digest))
+                .or_else(|| self.log.body(digest))
                 .map(Arc::clone)
         };
         self.find_body(seq, digest).or_else(vouched_for)
@@ -254,7 +266,8 @@ impl Replica {
         }
         // Above the window only the digest is kept; the body is asked for when the window reaches it.
         match offer.filter(|_| seq <= self.high_mark()) {
-            Some(Offer::Checked(body)) => self.keep_offer(&vote, body),
+            Some(Offer::Checked(body)) => self.keep_offer(&vote, body, None),
+            Some(Offer::Share(body)) => self.keep_offer(&vote, body, Some(vote.view)),
             Some(Offer::Unchecked(body)) => self.stand_by(seq, body),
             None => {}
         }
@@ -263,7 +276,7 @@ impl Replica {
     }
 
     /// Keeps the body of a proposal until that is accepted.
-    fn keep_offer(&mut self, vote: &Vote, body: Arc<Body>) {
+    fn keep_offer(&mut self, vote: &Vote, body: Arc<Body>, share_in: Option<View>) {
         let view = self.view;
         let slot = self.log.slot(vote.seq);
         // There is room for one: a proposal of a later view does not push out that of the present one.
@@ -271,9 +284,9 @@ impl Replica {
         let taken = slot
             .offered
             .as_ref()
-            .is_some_and(|held| Some(held.digest()) == present);
+            .is_some_and(|held| Some(held.body.digest()) == present);
         if !slot.accepted.contains_key(&vote.view) && (vote.view == view || !taken) {
-            slot.offered = Some(body);
+            slot.offered = Some(Offered { body, share_in });
         }
     }
 
@@ -285,7 +298,7 @@ impl Replica {
                 && !slot.accepted.contains_key(&self.view)
         });
         if let Some(body) = body.filter(|_| wanted) {
-            self.log.slot(vote.seq).offered = Some(body);
+            self.log.slot(vote.seq).offered = Some(Offered { body, share_in: None });
             self.consider(vote.seq, out);
             self.progress(vote.seq, out);
         }
@@ -363,16 +376,17 @@ impl Replica {
             self.leave_view(ViewChangeReason::FaultyPrimary, out);
             return;
         }
-        let certified = self.find_certified_body(seq, &vote.digest);
-        let left = self.config.tuning.standby && !chosen && certified.is_some();
-        let body = if left {
-            self.find_body(seq, &vote.digest)
+        let left = self.config.tuning.standby && !chosen && slot.is_left(&vote.digest);
+        let body = if chosen {
+            self.find_certified_body(seq, &vote.digest)
         } else {
-            certified
+            self.find_body(seq, &vote.digest).or_else(|| {
+                let body = self.log.get(seq)?.committed_body(&vote.digest)?;
+                (!left).then(|| Arc::clone(body))
+            })
         };
         let Some(body) = body else {
             if left {
-                // It is here: left to others, or final by their COMMITs.
                 return;
             }
             if mutant!(PreparesWithoutBody) {

@@ -10,6 +10,8 @@
 //! replica (OSDI '99 §3). **Ours:** N is exactly 3f + 1. With any other N a quorum of 2f + 1 would either not intersect
 //! as needed or cost messages without tolerating one more fault.
 
+use std::ops::Range;
+
 use crate::types::{ReplicaId, SeqNum, View};
 
 /// The largest N: a replica set must fit the bitmaps of STATUS.
@@ -94,11 +96,32 @@ impl Quorum {
     }
     /// Whether `id` is one of the f backups that may leave (v, n) to the other 2f + 1, if they stand by at all
     /// ([`Tuning::standby`](crate::Tuning)): the backups, in the order of their numbers from the primary on, take turns from n to n + 1.
-    pub const fn stands_by(self, id: ReplicaId, view: View, seq: SeqNum) -> bool {
-        let n = self.n as u64;
+    pub fn stands_by(self, id: ReplicaId, view: View, seq: SeqNum) -> bool {
+        self.turn(id, view, seq)
+            .is_some_and(|turn| turn < u64::from(self.f))
+    }
+    /// Which of the `len` requests of the batch (v, n) replica `id` has to check where they are shared out: of the 2f backups whose
+    /// turn it is to take part every other one the first half, the others the second, so that f of them check each request. The
+    /// primary checks all, and so does who takes part out of turn.
+    pub fn share(self, id: ReplicaId, view: View, seq: SeqNum, len: usize) -> Range<usize> {
+        let first = len.div_ceil(2);
+        let place = self
+            .turn(id, view, seq)
+            .and_then(|turn| turn.checked_sub(u64::from(self.f)));
+        match place {
+            None => 0..len,
+            Some(place) if place % 2 == 0 || mutant!(SharesOneHalf) => 0..first,
+            Some(_) => first..len,
+        }
+    }
+    /// The place of a backup in the order for (v, n): the first f stand by, the other 2f take part. None for the primary.
+    fn turn(self, id: ReplicaId, view: View, seq: SeqNum) -> Option<u64> {
+        let n = u64::from(self.n);
         let backups = n - 1;
-        let place = (id.get() as u64 + n - view.get() % n) % n;
-        place > 0 && (place - 1 + seq.get() % backups) % backups < self.f as u64
+        let after = (u64::from(id.get()) + n - view.get() % n) % n;
+        after
+            .checked_sub(1)
+            .map(|place| (place + seq.get() % backups) % backups)
     }
     /// Whether `id` is one of the N replicas.
     pub const fn contains(self, id: ReplicaId) -> bool {

@@ -7,7 +7,7 @@ use crate::batch::Body;
 use crate::config::Config;
 use crate::fetch::Fetcher;
 use crate::io::{Event, Outputs, Recipient};
-use crate::log::Log;
+use crate::log::{Extent, Log};
 use crate::message::{Phase, Vote};
 use crate::new_view::decide;
 use crate::pool::Pool;
@@ -122,14 +122,15 @@ impl Replica {
         let collected = self.log.collected();
         for (_, (seq, body)) in recovered.bodies {
             if seq > collected {
-                self.log.keep_body(seq, body);
+                // What was accepted says so itself; for anything else it is not known how much of it was checked.
+                self.log.keep_body(seq, body, Extent::Share);
             }
         }
         for ((seq, view), accepted) in recovered.accepted {
             if seq <= collected || mutant!(RestartDropsVotes) {
                 continue;
             }
-            let has_body = self.find_body(seq, &accepted.digest).is_some();
+            let has_body = self.find_certified_body(seq, &accepted.digest).is_some();
             let slot = self.log.slot(seq);
             slot.signed.insert(view, accepted.digest);
             if has_body {

@@ -18,6 +18,7 @@ use crate::peer::Peer;
 use crate::pool::Pool;
 use crate::quorum::Quorum;
 use crate::record::Record;
+use crate::sharing::Offer;
 use crate::standby::Standby;
 use crate::timer::{Timer, Timers};
 use crate::turnaround::Turnaround;
@@ -262,6 +263,7 @@ impl Replica {
     fn on_message(&mut self, from: ReplicaId, message: Verified<Incoming>, out: &mut Outputs) {
         match message.into_inner() {
             Incoming::PrePrepare(vote, body) => self.on_pre_prepare(from, vote, body, out),
+            Incoming::Shared(vote, body) => self.on_proposal(from, vote, Some(Offer::Share(body)), out),
             Incoming::Unchecked(vote, body) => self.on_unchecked(from, vote, body, out),
             Incoming::FaultyBatch(vote, batch, _) => self.on_faulty_batch(vote, batch, out),
             Incoming::Vote(vote) => self.on_vote(from, &vote, out),

@@ -23,6 +23,7 @@ use crate::batch::Body;
 use crate::io::{Check, Event, Outputs};
 use crate::message::{Mode, Status, Vote};
 use crate::replica::Replica;
+use crate::sharing::Offer;
 use crate::timer::Timer;
 use crate::types::{ReplicaId, SeqNum, Time};
 use crate::verify::Incoming;
@@ -195,11 +196,11 @@ impl Replica {
         out.events.push(Event::Late { seq });
         self.standby
             .alarm(self.now.clock, self.config.tuning.request_timeout);
-        self.take_part(|_| true, out);
+        self.check_all_left(out);
     }
 
-    /// Has what is left to others checked where `wanted`, to vote on it.
-    fn take_part(&mut self, wanted: impl Fn(SeqNum) -> bool, out: &mut Outputs) {
+    /// Has proposals that are left to others checked where `wanted`, to vote on it.
+    pub(crate) fn take_part(&mut self, wanted: impl Fn(SeqNum) -> bool, out: &mut Outputs) {
         let view = self.view;
         for (seq, slot) in self.log.iter_mut() {
             let Some(vote) = slot.proposals.get(&view).filter(|_| wanted(seq)) else {
@@ -217,6 +218,7 @@ impl Replica {
     pub(crate) fn on_proposal_checked(&mut self, incoming: Incoming, out: &mut Outputs) {
         match incoming {
             Incoming::PrePrepare(vote, body) => {
+                self.log.vouch(&vote.digest);
                 self.on_proposal(vote.sender, vote, body.map(Offer::Checked), out);
             }
             Incoming::FaultyBatch(vote, batch, _) => self.on_faulty_batch(vote, batch, out),
@@ -234,22 +236,5 @@ impl Replica {
         }
         self.standby
             .alarm(self.now.clock, self.config.tuning.request_timeout);
-    }
-}
-
-/// A body that came with a proposal.
-#[derive(Clone, Debug)]
-pub(crate) enum Offer {
-    /// Its requests are valid.
-    Checked(Arc<Body>),
-    /// Nothing is known of its requests.
-    Unchecked(Arc<Body>),
-}
-
-impl Offer {
-    /// The body.
-    pub(crate) fn body(&self) -> &Arc<Body> {
-        let (Self::Checked(body) | Self::Unchecked(body)) = self;
-        body
     }
 }

@@ -4,7 +4,7 @@
 //! be needed (the certificates inside VIEW-CHANGEs and NEW-VIEWs) waits until the replica asks for it ([`Check`]).
 
 use std::collections::BTreeSet;
-use std::ops::Range;
+use std::ops::{Range, RangeBounds};
 use std::sync::Arc;
 
 use tagma_crypto::signature::{signed_bytes, verify};
@@ -20,6 +20,7 @@ use crate::message::{
     Vote,
 };
 use crate::new_view::{Decision, decide};
+use crate::sharing::Duty;
 use crate::types::{ReplicaId, SeqNum};
 
 /// Something whose signatures and form were checked.
@@ -42,6 +43,9 @@ impl<T> Verified<T> {
 pub enum Incoming {
     /// A PRE-PREPARE; its body, if one that hashes to its digest and is acceptable came with it.
     PrePrepare(Vote, Option<Arc<Body>>),
+    /// A PRE-PREPARE with a body of its digest and of good form of whose requests this replica has checked its share, and leaves the
+    /// others to others.
+    Shared(Vote, Arc<Body>),
     /// A PRE-PREPARE with a body of its digest and of good form whose requests are not checked, because this replica may leave it to
     /// others ([`Verifier::verify_as`]).
     Unchecked(Vote, Arc<Body>),
@@ -163,20 +167,20 @@ impl Verifier {
 
     /// Checks many messages with one batch of signatures. The verdicts are those of checking each alone.
     pub fn verify_all(&self, messages: Vec<Message>) -> Vec<Result<Verified<Incoming>, Rejection>> {
-        self.verify_as(false, messages)
+        self.verify_as(Duty::All, messages)
     }
 
-    /// As [`verify_all`](Self::verify_all), but if the replica `stands_by`, the requests of proposals that it may leave to others are not
-    /// checked: these become [`Incoming::Unchecked`].
+    /// As [`verify_all`](Self::verify_all), but of the requests of proposals only those are checked that are this replica's `duty`: such
+    /// proposals become [`Incoming::Shared`] or [`Incoming::Unchecked`].
     pub fn verify_as(
         &self,
-        stands_by: bool,
+        duty: Duty,
         messages: Vec<Message>,
     ) -> Vec<Result<Verified<Incoming>, Rejection>> {
         let mut claims = Claims::default();
         let drafts: Vec<Result<Draft, Rejection>> = messages
             .into_iter()
-            .map(|message| self.draft(message, stands_by, &mut claims))
+            .map(|message| self.draft(message, duty, &mut claims))
             .collect();
         let (replicas, requests) = self.known.verify_with_passing(&claims.replicas, &claims.requests);
         drafts
@@ -212,13 +216,13 @@ impl Verifier {
 
     fn check_proposal(&self, vote: Vote, body: Arc<Body>) -> Incoming {
         let (mut claims, mut requests) = (Vec::new(), Vec::new());
-        let batch_fault = self.draft_batch(&body, &mut claims, &mut requests).err();
+        let batch_fault = self.draft_batch(&body, .., &mut claims, &mut requests).err();
         let (_, verdicts) = self.known.verify_with_passing(&[], &claims);
         let incoming = Incoming::PrePrepare(vote, Some(body));
         self.settle(incoming, batch_fault, requests, &verdicts)
     }
 
-    fn draft(&self, message: Message, stands_by: bool, all: &mut Claims) -> Result<Draft, Rejection> {
+    fn draft(&self, message: Message, duty: Duty, all: &mut Claims) -> Result<Draft, Rejection> {
         let claims = &mut all.replicas;
         let start = claims.len();
         let mut requests = Vec::new();
@@ -234,14 +238,29 @@ impl Verifier {
                 let body = batch.map(|batch| Body::new(&self.ring.chain, batch));
                 // A body with another digest accuses nobody: it may have been swapped on a relay.
                 let body = body.filter(|body| body.digest() == vote.digest);
-                let left = stands_by && self.ring.quorum.stands_by(self.me, vote.view, vote.seq);
+                let quorum = self.ring.quorum;
+                let left = duty == Duty::Least && quorum.stands_by(self.me, vote.view, vote.seq);
                 let incoming = match body {
                     Some(body) if left && check_batch_form(&self.parameters, &body).is_ok() => {
                         Incoming::Unchecked(vote, body)
                     }
                     Some(body) => {
-                        batch_fault = self.draft_batch(&body, &mut all.requests, &mut requests).err();
-                        Incoming::PrePrepare(vote, Some(body))
+                        let every = 0..body.batch().requests.len();
+                        let share = match duty {
+                            Duty::All => every.clone(),
+                            Duty::Share | Duty::Least => {
+                                quorum.share(self.me, vote.view, vote.seq, every.end)
+                            }
+                        };
+                        let whole = share == every;
+                        batch_fault = self
+                            .draft_batch(&body, share, &mut all.requests, &mut requests)
+                            .err();
+                        if whole {
+                            Incoming::PrePrepare(vote, Some(body))
+                        } else {
+                            Incoming::Shared(vote, body)
+                        }
                     }
                     None => Incoming::PrePrepare(vote, None),
                 };
@@ -308,7 +327,9 @@ impl Verifier {
             }
             Message::Body(batch) => {
                 let body = Body::new(&self.ring.chain, batch);
-                batch_fault = self.draft_batch(&body, &mut all.requests, &mut requests).err();
+                batch_fault = self
+                    .draft_batch(&body, .., &mut all.requests, &mut requests)
+                    .err();
                 let essential = start..start;
                 return Ok(Draft {
                     incoming: Incoming::Body(body, None),
@@ -379,20 +400,17 @@ impl Verifier {
         Ok(())
     }
 
+    /// The form of a batch, and the claims of those of its requests that are at the positions `share`.
     fn draft_batch(
         &self,
         body: &Body,
+        share: impl RangeBounds<usize>,
         claims: &mut Vec<Claim>,
         requests: &mut Vec<(usize, usize)>,
     ) -> Result<(), BatchFault> {
         check_batch_form(&self.parameters, body)?;
-        for (position, (request, digest)) in body
-            .batch()
-            .requests
-            .iter()
-            .zip(body.request_digests())
-            .enumerate()
-        {
+        let every = body.batch().requests.iter().zip(body.request_digests()).enumerate();
+        for (position, (request, digest)) in every.filter(|(position, _)| share.contains(position)) {
             match self.rules.claim(request, digest) {
                 Ok(None) => {}
                 Ok(Some(claim)) => {
@@ -519,7 +537,7 @@ impl Verifier {
                 let good = requests.filter(|(position, _)| !bad.contains(position));
                 Incoming::Forward(good.map(|(_, request)| request).collect())
             }
-            (Incoming::PrePrepare(vote, Some(body)), Some(fault)) => {
+            (Incoming::PrePrepare(vote, Some(body)) | Incoming::Shared(vote, body), Some(fault)) => {
                 Incoming::FaultyBatch(vote, body.batch().clone(), fault)
             }
             (Incoming::Body(body, _), fault) => Incoming::Body(body, fault),
@@ -536,7 +554,7 @@ fn verified<'a>(incoming: &'a Incoming, positions: &[usize]) -> Vec<(&'a Request
     };
     let places = positions.iter().copied();
     match incoming {
-        Incoming::PrePrepare(_, Some(body)) | Incoming::Body(body, _) => {
+        Incoming::PrePrepare(_, Some(body)) | Incoming::Shared(_, body) | Incoming::Body(body, _) => {
             places.filter_map(|position| in_body(body, position)).collect()
         }
         Incoming::Forward(requests) => places

@@ -324,6 +324,10 @@ impl Replica {
                 validity: Validity::Signed,
             },
         );
+        if self.mode() == Mode::Normal && !mutant!(LeavesSharesToOthers) {
+            // It may have found something that is wrong with a proposal.
+            self.check_all_left(out);
+        }
         self.on_candidates_changed(out);
     }
 

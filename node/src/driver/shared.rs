@@ -8,7 +8,7 @@ use tagma_evidence::receipt::attest;
 use tagma_ledger::store::StoreError;
 use tagma_ledger::{Block, BlockHeader, Genesis, LedgerStore, TransactionProof};
 use tagma_pbft::evidence::Evidence;
-use tagma_pbft::{Replica, ReplicaId, SeqNum, Standing, View};
+use tagma_pbft::{Duty, Replica, ReplicaId, SeqNum, Standing, View};
 use tagma_wire::WireCounters;
 use tagma_wire::client_protocol::{
     AccountReport, Answer, BlockReport, Query, ReceiptReport, StatusReport, TransactionReport,
@@ -35,8 +35,8 @@ pub struct Published {
     pub stable: u64,
     /// Requests waiting.
     pub pending: u64,
-    /// Whether it leaves proposals to others where it is its turn.
-    pub stands_by: bool,
+    /// Which requests of proposals it has to check.
+    pub duty: Duty,
     /// The ledger after the last block.
     pub ledger: LedgerView,
     /// Height and state root of the last checkpoint executed.
@@ -69,7 +69,7 @@ impl Published {
             standing: replica.standing().clone(),
             stable: replica.stable_seq().get(),
             pending: core.waiting() as u64,
-            stands_by: replica.stands_by(),
+            duty: replica.duty(),
             ledger,
             checkpoint,
         }

@@ -10,7 +10,7 @@ use tagma_crypto::encode::decode;
 use tagma_pbft::error::Rejection;
 use tagma_pbft::io::Check;
 use tagma_pbft::message::Vote;
-use tagma_pbft::{Incoming, Kind, Message, ReplicaId, SeqNum, Verified, Verifier};
+use tagma_pbft::{Duty, Incoming, Kind, Message, ReplicaId, SeqNum, Verified, Verifier};
 use tagma_wire::{FramePermit, Lane, PeerEvent, PeerEvents};
 use tokio::sync::{Notify, watch};
 
@@ -95,7 +95,7 @@ impl Gate for Verification {
         let mut decided = false;
         let now = Instant::now();
         let published = self.shared.published();
-        let (place, stands_by) = (published.place(), published.stands_by);
+        let (place, duty) = (published.place(), published.duty);
         let mut quotas = self.quotas();
         quotas.at(place);
         for event in events {
@@ -127,7 +127,7 @@ impl Gate for Verification {
                             }
                             let message = match self.mesh.arrived(peer, message) {
                                 Some(Message::Vote(vote)) if admitted == Admitted::Needed => {
-                                    decided |= self.hold(vote, permit, place.stable, stands_by);
+                                    decided |= self.hold(vote, permit, place.stable, duty);
                                     continue;
                                 }
                                 Some(message) => message,
@@ -135,7 +135,7 @@ impl Gate for Verification {
                             };
                             if let Message::PrePrepare { vote, .. } = &message
                                 && admitted == Admitted::Needed
-                                && stands_by
+                                && duty == Duty::Least
                             {
                                 self.company().stand_by(vote);
                             }
@@ -165,15 +165,15 @@ impl Gate for Verification {
         if decided {
             self.gather(&mut taken, &mut messages);
         }
-        self.settle(taken, messages, stands_by, now)
+        self.settle(taken, messages, duty, now)
     }
 }
 
 impl Verification {
     /// Has a vote wait for those with which it decides something. Whether these are here now.
-    fn hold(&self, vote: Vote, permit: FramePermit, stable: SeqNum, stands_by: bool) -> bool {
+    fn hold(&self, vote: Vote, permit: FramePermit, stable: SeqNum, duty: Duty) -> bool {
         let mut company = self.company();
-        let decided = company.join(vote, permit, stable, stands_by);
+        let decided = company.join(vote, permit, stable, duty == Duty::Least);
         if !decided && company.len() == 1 {
             self.held.notify_one();
         }
@@ -196,12 +196,12 @@ impl Verification {
     }
 
     /// Has the signatures of messages checked, and hands on what was taken. False once the loop is gone.
-    fn settle(&self, taken: Vec<Taken>, messages: Vec<Message>, stands_by: bool, now: Instant) -> bool {
+    fn settle(&self, taken: Vec<Taken>, messages: Vec<Message>, duty: Duty, now: Instant) -> bool {
         if taken.is_empty() {
             return true;
         }
         self.metrics.verified(Path::Peers, messages.len());
-        let mut verdicts = self.verifier.verify_as(stands_by, messages).into_iter();
+        let mut verdicts = self.verifier.verify_as(duty, messages).into_iter();
         taken.into_iter().all(|taken| match taken {
             Taken::Connected(peer) => self.forward(CoreInput::Connected(peer), None),
             Taken::Message {
@@ -292,7 +292,7 @@ pub(super) async fn dismiss(verification: Arc<Verification>, mut stopping: watch
         let (mut taken, mut messages) = (Vec::new(), Vec::new());
         verification.gather(&mut taken, &mut messages);
         // No proposal is among them.
-        if !verification.settle(taken, messages, false, Instant::now()) {
+        if !verification.settle(taken, messages, Duty::All, Instant::now()) {
             return;
         }
     }

@@ -44,8 +44,9 @@ const CRASHES: [&str; 18] = [
 ];
 
 /// What comes of all that.
-const EFFECTS: [&str; 10] = [
+const EFFECTS: [&str; 11] = [
     "a proposal was left to others",
+    "a part of a proposal was left to others",
     "a proposal left to others was late",
     "a view was left",
     "a view was entered",

@@ -32,6 +32,7 @@ pub(crate) fn incoming(incoming: &Incoming) -> String {
             )
         }
         Incoming::Unchecked(held, _) => format!("{} unchecked", vote(held)),
+        Incoming::Shared(held, _) => format!("{} checked in part", vote(held)),
         Incoming::FaultyBatch(held, _, fault) => format!("{} with a bad batch: {fault}", vote(held)),
         Incoming::Vote(held) => vote(held),
         Incoming::Checkpoint(checkpoint) => {

@@ -8,7 +8,7 @@ use tagma_crypto::Digest;
 use tagma_crypto::encode::{decode, encode};
 use tagma_pbft::io::Check;
 use tagma_pbft::verify::Checked;
-use tagma_pbft::{Incoming, Message, Quorum, ReplicaId, Verified, Verifier};
+use tagma_pbft::{Duty, Incoming, Message, ReplicaId, Verified, Verifier};
 
 use crate::chain::Chain;
 use crate::packet::Packet;
@@ -24,7 +24,6 @@ pub type Verdict = Result<Verified<Incoming>, String>;
 /// Verifiers of all replicas, with a memory. The maps are looked up in and never iterated.
 pub struct Gate {
     verifiers: Vec<Verifier>,
-    quorum: Quorum,
     messages: HashMap<Digest, Verdict>,
     checks: HashMap<Vec<u8>, Verified<Checked>>,
 }
@@ -45,7 +44,6 @@ impl Gate {
             .collect();
         Self {
             verifiers,
-            quorum: chain.ring.quorum,
             messages: HashMap::new(),
             checks: HashMap::new(),
         }
@@ -55,24 +53,22 @@ impl Gate {
         self.verifiers.get(me.index())
     }
 
-    /// Decodes and verifies what `me` received, which may be standing by.
-    pub fn message(&mut self, me: ReplicaId, packet: &Packet, stands_by: bool) -> Verdict {
+    /// Decodes and verifies what `me` received, whose duty is not the same for every proposal.
+    pub fn message(&mut self, me: ReplicaId, packet: &Packet, duty: Duty) -> Verdict {
         let verdict = self.of_all(me, packet);
-        let left = match verdict.as_ref().map(Verified::get) {
-            Ok(Incoming::PrePrepare(vote, Some(_)) | Incoming::FaultyBatch(vote, ..)) => {
-                stands_by && self.quorum.stands_by(me, vote.view, vote.seq)
-            }
+        let own = match verdict.as_ref().map(Verified::get) {
+            Ok(Incoming::PrePrepare(_, Some(_)) | Incoming::FaultyBatch(..)) => duty != Duty::All,
             _ => false,
         };
-        let message = left.then(|| decode(packet.bytes(), LIMIT).ok()).flatten();
+        let message = own.then(|| decode(packet.bytes(), LIMIT).ok()).flatten();
         let again = self.verifier(me).zip(message);
-        let again = again.and_then(|(verifier, message)| verifier.verify_as(true, vec![message]).pop());
+        let again = again.and_then(|(verifier, message)| verifier.verify_as(duty, vec![message]).pop());
         again.map_or(verdict, |verdict| {
             verdict.map_err(|rejection| rejection.to_string())
         })
     }
 
-    /// What is found by whoever does not stand by.
+    /// What is found by whoever checks all.
     fn of_all(&mut self, me: ReplicaId, packet: &Packet) -> Verdict {
         if let Some(verdict) = self.messages.get(&packet.digest()) {
             return verdict.clone();

@@ -9,7 +9,7 @@ use tagma_evidence::transcript::Statement;
 use tagma_ledger::Request;
 use tagma_node::core::{ClientId, CoreInput, Serve};
 use tagma_pbft::io::Check;
-use tagma_pbft::{Incoming, ReplicaId};
+use tagma_pbft::{Duty, Incoming, ReplicaId};
 use tagma_wire::client_protocol::ClientResponse;
 
 use crate::chain::Chain;
@@ -452,7 +452,7 @@ impl World {
         let (from_id, me) = (sender.id, receiver.id);
         let honest = receiver.is_honest();
         let process = receiver.process.as_ref();
-        let stands_by = process.is_some_and(|process| process.core.replica().stands_by());
+        let duty = process.map_or(Duty::All, |process| process.core.replica().duty());
         self.trace
             .event(self.now, "deliver", to, packet.digest().as_bytes());
         let shown = if honest {
@@ -461,10 +461,12 @@ impl World {
             self.observe(to, packet)
         };
         let Some(packet) = shown else { return Ok(()) };
-        match self.gate.message(me, &packet, stands_by) {
+        match self.gate.message(me, &packet, duty) {
             Ok(message) => {
-                if matches!(message.get(), Incoming::Unchecked(..)) {
-                    self.count("a proposal was left to others");
+                match message.get() {
+                    Incoming::Unchecked(..) => self.count("a proposal was left to others"),
+                    Incoming::Shared(..) => self.count("a part of a proposal was left to others"),
+                    _ => {}
                 }
                 if let Some(heard) = self.heard.as_mut().filter(|_| honest) {
                     for statement in Statement::of_incoming(message.get()) {

@@ -355,8 +355,8 @@ impl Cluster {
 
     /// Hands a message to replica `i` as if it had come over the connection of `from`.
     pub(crate) fn feed(&mut self, i: u16, from: u16, message: Message) -> Result<(), Rejection> {
-        let stands_by = self.replica(i).stands_by();
-        let mut verdicts = self.verifier(i).verify_as(stands_by, vec![message]);
+        let duty = self.replica(i).duty();
+        let mut verdicts = self.verifier(i).verify_as(duty, vec![message]);
         let message = verdicts.remove(0)?;
         match message.get() {
             Incoming::Application(Message::FetchBlocks { from: first, count }) => {

@@ -36,13 +36,16 @@ impl Behaviour for BadSignatures {
     fn send(&mut self, forge: &mut Forge<'_>, _to: ReplicaId, message: &Arc<Message>) -> Vec<Arc<Message>> {
         if let Some((place, batch)) = forge.own_proposal(message) {
             let mut requests = batch.requests.clone().into_vec();
-            let Some(first) = requests.first_mut() else {
+            // The same to everybody: two different ones would be another fault than this one. Which one it is changes from batch to
+            // batch, as not everybody checks all of them.
+            let turn = usize::try_from(place.seq.get()).unwrap_or_default();
+            let spoiled = turn.checked_rem(requests.len());
+            let Some(request) = spoiled.and_then(|position| requests.get_mut(position)) else {
                 return unchanged(message);
             };
-            let mut bytes = *first.signature.as_bytes();
-            // The same to everybody: two different ones would be another fault than this one.
+            let mut bytes = *request.signature.as_bytes();
             bytes.reverse();
-            first.signature = Signature::from_bytes(bytes);
+            request.signature = Signature::from_bytes(bytes);
             let mut batch = batch.clone();
             batch.requests = requests.into();
             return vec![Arc::new(forge.proposal(place, batch))];

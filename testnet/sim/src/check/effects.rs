@@ -19,8 +19,8 @@ struct Naive {
 
 pub(super) struct Effects {
     accounts: BTreeMap<PublicKey, Naive>,
-    /// The content of every request that a client signed.
-    signed: BTreeSet<Vec<u8>>,
+    /// Every request that a client signed: its content and its signature.
+    signed: BTreeSet<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Effects {
@@ -45,13 +45,13 @@ impl Effects {
     }
 
     pub(super) fn signed(&mut self, request: &Request) {
-        self.signed.insert(request.content.to_vec());
+        self.signed.insert(parts(request));
     }
 
     pub(super) fn executed(&mut self, batch: &Batch, done: &BlockDone) -> Checked {
         let height = done.view.header.height;
         for request in batch.requests.iter() {
-            if !self.signed.contains(&request.content.to_vec()) {
+            if !self.signed.contains(&parts(request)) {
                 let detail = format!("a request in block {height} was signed by no client");
                 return Err(Violation::new("S5 only signed effects", detail));
             }
@@ -100,4 +100,8 @@ impl Effects {
         // The supply of a simulated chain is far below the largest balance: adding cannot overflow.
         self.accounts.entry(to).or_default().balance += amount;
     }
+}
+
+fn parts(request: &Request) -> (Vec<u8>, Vec<u8>) {
+    (request.content.to_vec(), request.signature.as_bytes().to_vec())
 }
