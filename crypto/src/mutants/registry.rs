@@ -151,8 +151,10 @@ mutants! {
     TrustsStateParts: "§3, CP5, ASA-2024-008",
     /// All backups that take part check the same half of a batch's requests.
     SharesOneHalf: "§1, BP4",
-    /// Whoever has checked a part of a batch's requests does not look at the others when somebody leaves the view.
-    LeavesSharesToOthers: "§1, BP4",
+    /// Whoever stands by sends PREPARE all the same, without a look at the requests.
+    PreparesUnchecked: "§1, BP4",
+    /// Whoever stands by for a batch does so however late it is.
+    StandsByForEver: "§1",
     /// Pending requests are not forwarded to the primary.
     NeverForwards: "§4, VC19, fabric #925",
 }

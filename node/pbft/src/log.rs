@@ -347,7 +347,10 @@ impl Log {
         let mut taken = Vec::new();
         for slot in self.slots.values().filter(|slot| slot.committed.is_none()) {
             let accepted = slot.accepted.get(&view).map(|accepted| accepted.digest);
-            let proposal = slot.proposals.get(&view).filter(|vote| Some(vote.digest) == accepted);
+            let proposal = slot
+                .proposals
+                .get(&view)
+                .filter(|vote| Some(vote.digest) == accepted);
             if let Some(vote) = proposal
                 && let Some(kept) = self.bodies.get_mut(&vote.digest)
                 && kept.checked == Extent::Share

@@ -220,6 +220,54 @@ mod tests {
         }
     }
 
+    /// f of the 2f backups that take part check each request of a batch; the primary and whoever takes part out of turn all of them.
+    #[test]
+    fn each_request_is_checked_by_f_backups_whose_turn_it_is() {
+        for n in [4, 7, 10, 31, 127] {
+            let q = Quorum::new(n).unwrap();
+            for (view, seq) in (0..40).map(|k| (View::new(k * 7), SeqNum::new(k * 3 + 1))) {
+                for len in [0, 1, 2, 5, 8] {
+                    let (in_turn, others): (Vec<ReplicaId>, Vec<ReplicaId>) = q
+                        .all()
+                        .partition(|id| *id != q.primary(view) && !q.stands_by(*id, view, seq));
+                    assert_eq!(in_turn.len(), q.prepares());
+                    for position in 0..len {
+                        let check = |id: &&ReplicaId| q.share(**id, view, seq, len).contains(&position);
+                        assert_eq!(in_turn.iter().filter(check).count(), usize::from(q.faults()));
+                    }
+                    assert!(others.iter().all(|id| q.share(*id, view, seq, len) == (0..len)));
+                }
+            }
+        }
+    }
+
+    /// Whoever makes a certificate with a lying primary, a correct replica among them has checked each request.
+    #[test]
+    fn no_liars_can_have_a_bad_request_prepared() {
+        for n in [4_u16, 7] {
+            let q = Quorum::new(n.into()).unwrap();
+            let faults = u32::from(q.faults());
+            let (view, len) = (View::ZERO, 4);
+            for seq in (1..=u64::from(n)).map(SeqNum::new) {
+                for position in 0..len {
+                    // Sets of backups as bits; n0 is the primary and lies.
+                    let backups = (0..1_u32 << n).filter(|set| set & 1 == 0);
+                    let checks = |id: u16| q.share(ReplicaId::new(id), view, seq, len).contains(&position);
+                    let checking: u32 = (1..n).filter(|id| checks(*id)).map(|id| 1 << id).sum();
+                    for signers in backups.clone().filter(|set| set.count_ones() == 2 * faults) {
+                        for liars in backups.clone().filter(|set| set.count_ones() == faults - 1) {
+                            assert_ne!(
+                                signers & !liars & checking,
+                                0,
+                                "{signers:b} {liars:b} {checking:b}"
+                            );
+                        }
+                    }
+                }
+            }
+        }
+    }
+
     #[test]
     fn primaries_rotate() {
         let q = Quorum::new(4).unwrap();

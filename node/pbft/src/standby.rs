@@ -165,7 +165,7 @@ impl Replica {
 
     /// Something may be late.
     pub(crate) fn on_standby_timer(&mut self, out: &mut Outputs) {
-        if self.mode() != Mode::Normal {
+        if self.mode() != Mode::Normal || mutant!(StandsByForEver) {
             return;
         }
         let left = self.log.above(self.stable_seq()).filter_map(|(seq, slot)| {

@@ -189,6 +189,30 @@ impl Verifier {
             .collect()
     }
 
+    /// The requests of how many places in a proposal are this replica's `duty`; none in any other message.
+    pub fn requests_due(&self, duty: Duty, message: &Message) -> usize {
+        match message {
+            Message::PrePrepare {
+                vote,
+                batch: Some(batch),
+            } if !self.is_left(duty, vote) => self.share(duty, vote, batch.requests.len()).len(),
+            _ => 0,
+        }
+    }
+
+    /// Whether the requests of a proposal are for others to check.
+    fn is_left(&self, duty: Duty, vote: &Vote) -> bool {
+        duty == Duty::Least && self.ring.quorum.stands_by(self.me, vote.view, vote.seq)
+    }
+
+    /// Which of the `count` requests of a proposal that is not left to others are for this replica to check.
+    fn share(&self, duty: Duty, vote: &Vote, count: usize) -> Range<usize> {
+        match duty {
+            Duty::All => 0..count,
+            Duty::Share | Duty::Least => self.ring.quorum.share(self.me, vote.view, vote.seq, count),
+        }
+    }
+
     /// Checks one message.
     ///
     /// # Errors
@@ -238,21 +262,19 @@ impl Verifier {
                 let body = batch.map(|batch| Body::new(&self.ring.chain, batch));
                 // A body with another digest accuses nobody: it may have been swapped on a relay.
                 let body = body.filter(|body| body.digest() == vote.digest);
-                let quorum = self.ring.quorum;
-                let left = duty == Duty::Least && quorum.stands_by(self.me, vote.view, vote.seq);
+                let left = self.is_left(duty, &vote);
                 let incoming = match body {
                     Some(body) if left && check_batch_form(&self.parameters, &body).is_ok() => {
-                        Incoming::Unchecked(vote, body)
+                        if mutant!(PreparesUnchecked) {
+                            Incoming::PrePrepare(vote, Some(body))
+                        } else {
+                            Incoming::Unchecked(vote, body)
+                        }
                     }
                     Some(body) => {
-                        let every = 0..body.batch().requests.len();
-                        let share = match duty {
-                            Duty::All => every.clone(),
-                            Duty::Share | Duty::Least => {
-                                quorum.share(self.me, vote.view, vote.seq, every.end)
-                            }
-                        };
-                        let whole = share == every;
+                        let count = body.batch().requests.len();
+                        let share = self.share(duty, &vote, count);
+                        let whole = share == (0..count);
                         batch_fault = self
                             .draft_batch(&body, share, &mut all.requests, &mut requests)
                             .err();
@@ -409,7 +431,12 @@ impl Verifier {
         requests: &mut Vec<(usize, usize)>,
     ) -> Result<(), BatchFault> {
         check_batch_form(&self.parameters, body)?;
-        let every = body.batch().requests.iter().zip(body.request_digests()).enumerate();
+        let every = body
+            .batch()
+            .requests
+            .iter()
+            .zip(body.request_digests())
+            .enumerate();
         for (position, (request, digest)) in every.filter(|(position, _)| share.contains(position)) {
             match self.rules.claim(request, digest) {
                 Ok(None) => {}

@@ -324,7 +324,7 @@ impl Replica {
                 validity: Validity::Signed,
             },
         );
-        if self.mode() == Mode::Normal && !mutant!(LeavesSharesToOthers) {
+        if self.mode() == Mode::Normal {
             // It may have found something that is wrong with a proposal.
             self.check_all_left(out);
         }

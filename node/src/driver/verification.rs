@@ -201,6 +201,10 @@ impl Verification {
             return true;
         }
         self.metrics.verified(Path::Peers, messages.len());
+        let requests = messages
+            .iter()
+            .map(|message| self.verifier.requests_due(duty, message));
+        self.metrics.verified(Path::Proposals, requests.sum());
         let mut verdicts = self.verifier.verify_as(duty, messages).into_iter();
         taken.into_iter().all(|taken| match taken {
             Taken::Connected(peer) => self.forward(CoreInput::Connected(peer), None),
@@ -301,9 +305,9 @@ pub(super) async fn dismiss(verification: Arc<Verification>, mut stopping: watch
 /// Does the checks that the protocol asks for, until the loop is gone. They take long, so no vote waits behind them.
 pub(super) fn run_checks(verifier: &Verifier, checks: &Receiver<Check>, inbox: &Inbox, metrics: &Metrics) {
     while let Ok(check) = checks.recv() {
-        // A proposal was counted when it came.
-        if !matches!(check, Check::Proposal(..)) {
-            metrics.verified(Path::ViewChanges, 1);
+        match &check {
+            Check::Proposal(_, body) => metrics.verified(Path::Proposals, body.batch().requests.len()),
+            Check::ViewChange(_) | Check::NewView(_) => metrics.verified(Path::ViewChanges, 1),
         }
         let checked = verifier.check(check);
         if inbox

@@ -61,6 +61,8 @@ pub enum Path {
     Peers,
     /// Requests of clients.
     Clients,
+    /// Requests in proposals, those that are this replica's to check.
+    Proposals,
     /// The certificates inside VIEW-CHANGEs and NEW-VIEWs.
     ViewChanges,
 }
@@ -70,6 +72,7 @@ impl Path {
         match self {
             Self::Peers => "peers",
             Self::Clients => "clients",
+            Self::Proposals => "proposals",
             Self::ViewChanges => "view_changes",
         }
     }
@@ -295,7 +298,7 @@ impl Metrics {
         );
         registry.register(
             "signature_verifications",
-            "Items whose signatures were checked: messages of peers, requests of clients, view changes.",
+            "Items whose signatures were checked: messages of peers, requests of clients and in proposals, view changes.",
             self.verifications.clone(),
         );
         registry.register(

@@ -11,7 +11,7 @@ use crate::schedule::{Disturbance, Plan, Wishes};
 use crate::time::{MILLI, SECOND};
 
 /// How many kinds of plans there are; seeds take turns.
-const FAMILIES: u64 = 21;
+const FAMILIES: u64 = 24;
 
 /// The plan of a seed.
 #[must_use]
@@ -42,6 +42,8 @@ pub fn plan(seed: u64) -> Plan {
         15 => lossy(seed, &mut rng),
         16 => duel(seed, &mut rng),
         18 => failing_views(seed, &mut rng),
+        21 => relied_on(seed),
+        22 => missed(seed, &mut rng),
         _ => drifted(seed, &mut rng),
     }
 }
@@ -102,6 +104,30 @@ fn power(seed: u64, rng: &mut SimRng) -> Plan {
         delay_max: rng.between(2, 60) * MILLI,
         ..Weather::FAIR
     };
+    plan
+}
+
+/// Everybody relies on everybody, f stand by and the others share out what is to be checked, when the primary begins to lie (BP4).
+fn relied_on(seed: u64) -> Plan {
+    let mut plan = busy(seed);
+    plan.chain.standby = true;
+    plan.clients = vec![Manner::Correct; 8];
+    plan.byzantine = vec![(0, vec![Kind::BidesItsTime])];
+    plan.heal_at = 6 * SECOND;
+    plan
+}
+
+/// Everybody relies on everybody when a backup goes down: it is missed, and that is no reason to leave the view.
+fn missed(seed: u64, rng: &mut SimRng) -> Plan {
+    let mut plan = busy(seed);
+    plan.chain.standby = true;
+    let host = usize::try_from(rng.between(1, 3)).unwrap_or(1);
+    let at = 3 * SECOND;
+    plan.disturbances = vec![(at, Disturbance::Crash(host))];
+    plan.stays_down = vec![host];
+    plan.heal_at = at + 10 * MILLI;
+    plan.calm = 6 * SECOND;
+    plan.still = true;
     plan
 }
 

@@ -368,7 +368,12 @@ impl Plan {
 fn acts_as_primary(kind: Kind) -> bool {
     matches!(
         kind,
-        Kind::Equivocation | Kind::BadBatches | Kind::Repeats | Kind::Censor | Kind::WithholdBodies
+        Kind::Equivocation
+            | Kind::BadBatches
+            | Kind::BidesItsTime
+            | Kind::Repeats
+            | Kind::Censor
+            | Kind::WithholdBodies
     )
 }
 

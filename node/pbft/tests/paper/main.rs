@@ -6,6 +6,7 @@
 //! - [`view_changes`]: §4.4, VIEW-CHANGE and NEW-VIEW.
 //! - [`liveness`]: §4.5.2, timers and the join rule.
 //! - [`catching_up`]: what a replica that is behind does.
+//! - [`sharing`]: which requests who checks, and what half a check is worth.
 //! - [`standby`]: what f backups leave to the others, and for how long.
 //! - [`durability`]: what survives a crash, and what happens when it does not.
 //! - [`accountability`]: evidence, and who is never accused.
@@ -26,5 +27,6 @@ mod checkpoints;
 mod durability;
 mod liveness;
 mod normal_case;
+mod sharing;
 mod standby;
 mod view_changes;

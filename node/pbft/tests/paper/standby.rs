@@ -12,7 +12,7 @@ const T: Duration = Duration::from_secs(2);
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// `size` replicas that may stand by and have not heard votes of each other.
-fn strangers(size: u16) -> Cluster {
+pub(crate) fn strangers(size: u16) -> Cluster {
     let tuning = Tuning {
         standby: true,
         ..tuning()
@@ -22,7 +22,7 @@ fn strangers(size: u16) -> Cluster {
 
 /// `size` replicas, of which f stand by: all have heard votes of each other, of a view that no test comes to. Of four, n3 stands by for 1, n2
 /// for 2, n1 for 3, n3 for 4.
-fn standing(size: u16) -> Cluster {
+pub(crate) fn standing(size: u16) -> Cluster {
     let mut cluster = strangers(size);
     let digest = cluster.digest(&["elsewhere"]);
     let primary = cluster.ring.quorum.primary(v(9)).get();
@@ -41,7 +41,7 @@ fn standing(size: u16) -> Cluster {
 }
 
 /// Who has sent a vote of this phase.
-fn voters(cluster: &Cluster, phase: &str) -> Vec<u16> {
+pub(crate) fn voters(cluster: &Cluster, phase: &str) -> Vec<u16> {
     let sent = |i: &u16| {
         let start = format!("n{i} -> all: {phase}");
         cluster.trace.iter().any(|line| line.starts_with(&start))

@@ -4,6 +4,7 @@
 mod about;
 mod bad_signatures;
 mod batches;
+mod bides;
 mod censor;
 mod certificates;
 mod checkpoints;
@@ -258,4 +259,6 @@ kinds! {
     OversizedBatches => oversized::OversizedBatches,
     /// Messages turned into garbage.
     Garbage => garbage::Garbage,
+    /// As a primary spoils the last signature of every eighth batch of several requests.
+    BidesItsTime => bides::BidesItsTime,
 }

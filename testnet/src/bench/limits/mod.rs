@@ -126,7 +126,7 @@ pub(super) fn run(args: &LimitsArgs) -> Result<(), Error> {
         tell(network, cores);
     }
     let results = Results {
-        schema: "bench-limits/v3",
+        schema: "bench-limits/v4",
         share_of_bound: networks.first().map(|network| network.share_of_bound),
         configuration,
         bench: first,
@@ -287,29 +287,29 @@ fn bound_in_words(network: &Carried, cores: usize) -> String {
     format!(
         "Bound: {cores} cores ÷ ({nodes} × batched verification + signing) = {:.0} transfers/s, the mean of {before} before the closed \
          loops and {after} after them. With the costs while every core is busy, which are higher where cores share parts of the processor, \
-         it is {:.0}, and the share of it {:.2}. That is for {nodes} verifications of each transfer; while f replicas stand by only {} verify it: \
+         it is {:.0}, and the share of it {:.2}. That is for {nodes} verifications of each transfer; while all goes well only {} replicas verify it: \
          of the bound with these, {:.0}, the share is {:.2}.",
         network.bound,
         network.bound_on_all_cores,
         network.peak / network.bound_on_all_cores,
-        network.voters,
-        network.bound_of_voters,
-        network.peak / network.bound_of_voters
+        network.verifiers,
+        network.bound_of_verifiers,
+        network.peak / network.bound_of_verifiers
     )
 }
 
 /// Where the processor time of a transfer goes, as far as the bounds tell.
 fn microseconds(run: &Measured, network: &Carried) -> String {
-    let voters = network.voters;
+    let verifiers = network.verifiers;
     let mean = |cost: fn(&SignatureCosts) -> f64| {
         let [before, after] = network.costs;
         f64::midpoint(cost(&before), cost(&after))
     };
     format!(
-        "Processor time at the busiest closed loop, per transfer: {:.1} µs in all replicas together, of which at best {:.1} µs are the {voters} \
+        "Processor time at the busiest closed loop, per transfer: {:.1} µs in all replicas together, of which at best {:.1} µs are the {verifiers} \
          verifications; {:.1} µs in the client process, of which {:.1} µs are signing.",
         run.replicas_cpu(),
-        f64::from(voters) * mean(|costs| costs.batched),
+        f64::from(verifiers) * mean(|costs| costs.batched),
         run.generator_cpu,
         mean(|costs| costs.sign)
     )

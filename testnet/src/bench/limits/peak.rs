@@ -109,10 +109,10 @@ pub struct Carried {
     /// Transfers a second that this machine could carry if signatures were all that costs and each replica verified each transfer, the mean
     /// of before and after.
     pub bound: f64,
-    /// 2f + 1: so many replicas verify a transfer while the others stand by.
-    pub voters: u16,
+    /// f + 1: so many replicas verify a transfer while f stand by and the other backups share out what is to be verified.
+    pub verifiers: u16,
     /// `bound` if only these verify it.
-    pub bound_of_voters: f64,
+    pub bound_of_verifiers: f64,
     /// The same with what signatures cost while every core is busy.
     pub bound_on_all_cores: f64,
     /// The most transfers a second that were acknowledged, in a closed or an open loop.
@@ -178,18 +178,18 @@ impl Carried {
             }
             _ => None,
         };
-        let mean = |bound: fn(&SignatureCosts, usize, u16) -> f64, verifiers: u16| {
-            let [before, after] = costs.map(|costs| bound(&costs, cores, verifiers));
+        let mean = |bound: fn(&SignatureCosts, usize, u16) -> f64, verifying: u16| {
+            let [before, after] = costs.map(|costs| bound(&costs, cores, verifying));
             f64::midpoint(before, after)
         };
         let bound = mean(SignatureCosts::bound, bench.nodes);
-        let voters = plan::quorum(bench.nodes);
+        let verifiers = plan::faults(bench.nodes) + 1;
         Ok(Self {
             nodes: bench.nodes,
             costs,
             bound,
-            voters,
-            bound_of_voters: mean(SignatureCosts::bound, voters),
+            verifiers,
+            bound_of_verifiers: mean(SignatureCosts::bound, verifiers),
             bound_on_all_cores: mean(SignatureCosts::bound_on_all_cores, bench.nodes),
             peak,
             share_of_bound: peak / bound,

@@ -11,7 +11,7 @@ use crate::error::Error;
 pub(super) fn write(results: &Results, span: Span, out: &Path) -> Result<(), Error> {
     let mut report = Report::new(
         "Tagma: the limits of this machine, and the share of them that a network reaches",
-        "Every transfer is signed by its client, verified, ordered and executed by all replicas, written to disk with a sync, and \
+        "Every transfer is signed by its client, verified by f + 1 replicas at least, ordered and executed by all, written to disk with a sync, and \
          counts once f + 1 replicas report the same outcome. All replicas and the client share one machine. What signatures alone cost \
          there bounds what any such system can carry; this report says how near this one comes.",
         vec![
@@ -34,7 +34,7 @@ pub(super) fn write(results: &Results, span: Span, out: &Path) -> Result<(), Err
         "Peak, transfers/s",
         "Share of the bound",
         "Share of the bound with every core busy",
-        "Share of the bound with 2f + 1 verifications",
+        "Share of the bound with f + 1 verifications",
     ]);
     for network in &results.networks {
         sizes.row([
@@ -43,7 +43,7 @@ pub(super) fn write(results: &Results, span: Span, out: &Path) -> Result<(), Err
             format!("{:.0}", network.peak),
             format!("{:.2}", network.share_of_bound),
             format!("{:.2}", network.peak / network.bound_on_all_cores),
-            format!("{:.2}", network.peak / network.bound_of_voters),
+            format!("{:.2}", network.peak / network.bound_of_verifiers),
         ]);
     }
     report.section(
@@ -56,8 +56,8 @@ pub(super) fn write(results: &Results, span: Span, out: &Path) -> Result<(), Err
             Section::new("How near the network comes")
                 .prose(
                     "The bound is cores ÷ (replicas × one batched verification + one signature): what the machine could carry if \
-                     nothing but signatures cost anything. While f replicas stand by only 2f + 1 verify a transfer, so that the bound of what is \
-                     really verified is higher, and the share of it lower: the last column.",
+                     nothing but signatures cost anything. While all goes well f + 1 replicas verify a transfer: f backups stand by, and the others each \
+                     verify half of a batch. So the bound of what is really verified is higher, and the share of it lower: the last column.",
                 )
                 .grid(sizes),
         );

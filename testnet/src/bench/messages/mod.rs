@@ -135,7 +135,7 @@ pub fn run(args: &MessagesArgs) -> Result<(), Error> {
         println!("{}", tables::batching(&batching));
     }
     let results = Results {
-        schema: "bench-messages/v3",
+        schema: "bench-messages/v4",
         version,
         cores,
         synced_writes: true,

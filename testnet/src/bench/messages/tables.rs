@@ -129,7 +129,7 @@ pub(super) fn remarks(runs: &[Row]) -> Vec<String> {
     remarks
 }
 
-/// What it saves that f backups stand by, in words: `standby` against the network of the same size among `runs`.
+/// What it saves that f backups stand by and the others share out what is to be checked, in words: `standby` against the network of the same size among `runs`.
 pub(super) fn standby(runs: &[Row], standby: Option<&Counts>) -> String {
     let pair = standby.and_then(|counts| {
         let all = runs.iter().map(|row| &row.counts);
@@ -142,10 +142,11 @@ pub(super) fn standby(runs: &[Row], standby: Option<&Counts>) -> String {
     let cost = |counts: &Counts| {
         let work = counts.work.unwrap_or_default();
         format!(
-            "{:.2} messages, {:.1} messages verified and {:.1} syncs a batch",
+            "{:.2} messages, {:.1} messages verified and {:.1} syncs a batch, {:.2} verifications of each transfer",
             counts.per_batch,
             per(work.peer_verifications, counts.batches),
-            per(work.syncs, counts.batches)
+            per(work.syncs, counts.batches),
+            per(work.client_verifications, counts.transfers)
         )
     };
     format!(

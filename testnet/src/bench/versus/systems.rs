@@ -55,8 +55,8 @@ impl Name {
         match self {
             Self::Tagma => (
                 "a signed transfer between two of the accounts",
-                "tolerates f lying replicas of 3f + 1, and any number of lying clients. Clients sign each transfer; 2f + 1 \
-                 replicas verify it and vote, and all of them if one is late; replicas sign their votes, which are on disk \
+                "tolerates f lying replicas of 3f + 1, and any number of lying clients. Clients sign each transfer; f + 1 \
+                 replicas verify it and 2f + 1 vote, or all if one is late; replicas sign their votes, which are on disk \
                  (synced) before they are sent; QUIC with TLS 1.3 between all; transfers are executed on accounts under a state root; the client goes by f + 1 equal replies",
                 "its replicas are one more than the others', on the same cores",
             ),
