@@ -51,8 +51,7 @@ pub(crate) struct Slot {
 #[derive(Clone, Debug)]
 pub(crate) struct Offered {
     pub(crate) body: Arc<Body>,
-    /// The view in which it was proposed, if only this replica's share of its requests was checked, which is another one in another
-    /// view; none if all were.
+    /// If only this replica's share of its requests was checked: the view for which. In another view its share is another one.
     pub(crate) share_in: Option<View>,
 }
 
@@ -68,7 +67,7 @@ struct Kept {
 /// How much is known of the requests of a body that was accepted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Extent {
-    /// This replica's share is valid, in the (v, n) that it was accepted for.
+    /// At least this replica's share in the (v, n) that it was accepted for is valid; it is not known what else is.
     Share,
     /// The same, and all are being checked.
     Checking,
@@ -335,22 +334,25 @@ impl Log {
         (kept.checked == Extent::All).then_some(&kept.body)
     }
 
-    /// All requests of a body that was accepted here are valid.
-    pub(crate) fn vouch(&mut self, digest: &Digest) {
+    /// A body that may have been accepted here was checked: all of its requests are valid, or one of those beyond this replica's share is
+    /// not.
+    pub(crate) fn note_checked(&mut self, digest: &Digest, all_valid: bool) {
         if let Some(kept) = self.bodies.get_mut(digest) {
-            kept.checked = Extent::All;
+            kept.checked = if all_valid { Extent::All } else { Extent::Share };
         }
     }
 
-    /// The batches accepted in `view` and not final yet of which only a share was checked. From now on they count as being checked.
-    pub(crate) fn take_shares(&mut self, view: View) -> Vec<(Vote, Arc<Body>)> {
+    /// The batches above `final_through` that were accepted in `view` and are not proved to be valid, as what is prepared or committed is, of
+    /// which only a share was checked. From now on they count as being checked.
+    pub(crate) fn take_shares(&mut self, view: View, final_through: SeqNum) -> Vec<(Vote, Arc<Body>)> {
         let mut taken = Vec::new();
-        for slot in self.slots.values().filter(|slot| slot.committed.is_none()) {
+        for slot in self.slots.range(final_through.next()..).map(|(_, slot)| slot) {
             let accepted = slot.accepted.get(&view).map(|accepted| accepted.digest);
-            let proposal = slot
-                .proposals
-                .get(&view)
-                .filter(|vote| Some(vote.digest) == accepted);
+            let proposal = slot.proposals.get(&view).filter(|vote| {
+                let prepared = slot.prepared.as_ref().map(|certificate| certificate.digest);
+                let proved = prepared == Some(vote.digest) || slot.committed.is_some();
+                Some(vote.digest) == accepted && !proved
+            });
             if let Some(vote) = proposal
                 && let Some(kept) = self.bodies.get_mut(&vote.digest)
                 && kept.checked == Extent::Share

@@ -83,7 +83,7 @@ impl Replica {
                 requests: body.batch().requests.len(),
             });
             let vote = self.sign_vote(Phase::PrePrepare, seq, body.digest());
-            self.record_accepted(&vote, &body, out);
+            self.record_accepted(&vote, &body, Extent::All, out);
             self.after_sync(Own::Proposal(vote, body));
         }
         self.batch_delay_over = false;
@@ -91,7 +91,7 @@ impl Replica {
     }
 
     /// Records (v, n) → d with the body, and hands both to the disk.
-    fn record_accepted(&mut self, vote: &Vote, body: &Arc<Body>, out: &mut Outputs) {
+    fn record_accepted(&mut self, vote: &Vote, body: &Arc<Body>, checked: Extent, out: &mut Outputs) {
         let accepted = Accepted {
             digest: vote.digest,
             signature: vote.signature,
@@ -105,17 +105,8 @@ impl Replica {
         );
         slot.accepted.insert(vote.view, accepted);
         slot.signed.insert(vote.view, vote.digest);
+        slot.offered = None;
         slot.unchecked = None;
-        let share = slot
-            .offered
-            .take()
-            .is_some_and(|offered| offered.body.digest() == vote.digest && offered.share_in.is_some());
-        // What a new view chose was prepared, so it is valid.
-        let checked = if share && !self.choices.contains_key(&vote.seq) {
-            Extent::Share
-        } else {
-            Extent::All
-        };
         if !body.is_null() && self.log.keep_body(vote.seq, Arc::clone(body), checked) {
             self.persist(Record::Body(vote.seq, Arc::clone(body)), out);
         }
@@ -131,30 +122,30 @@ impl Replica {
         );
     }
 
-    /// The body of a digest, if this replica may PREPARE it for `seq` in its view: its requests, or its share of them, were checked here, or
-    /// others had vouched for them when it came.
-    pub(crate) fn find_body(&self, seq: SeqNum, digest: &Digest) -> Option<Arc<Body>> {
+    /// The body of a digest that this replica may PREPARE for `seq` in its view by what it knows itself, and what that is: its requests,
+    /// or its share of them, were checked here, or others had vouched for them when it came.
+    fn find_body(&self, seq: SeqNum, digest: &Digest) -> Option<(Arc<Body>, Extent)> {
+        if let Some(body) = self.log.checked_body(digest) {
+            return Some((Arc::clone(body), Extent::All));
+        }
+        let offered = self.log.get(seq)?.offered.as_ref()?;
+        let extent = match offered.share_in {
+            None => Extent::All,
+            Some(view) if view == self.view => Extent::Share,
+            Some(_) => return None,
+        };
+        (offered.body.digest() == *digest).then(|| (Arc::clone(&offered.body), extent))
+    }
+
+    /// The body of a digest that others vouch for: its requests need not have been checked here.
+    pub(crate) fn find_certified_body(&self, seq: SeqNum, digest: &Digest) -> Option<Arc<Body>> {
         if *digest == self.null.digest() {
             return Some(Arc::clone(&self.null));
         }
-        let offered = self.log.get(seq).and_then(|slot| slot.offered.as_ref());
-        offered
-            .filter(|offered| offered.share_in.is_none_or(|view| view == self.view))
-            .map(|offered| &offered.body)
-            .filter(|body| body.digest() == *digest)
-            .or_else(|| self.log.checked_body(digest))
+        let slot = self.log.get(seq);
+        slot.and_then(|slot| slot.body(digest))
+            .or_else(|| self.log.body(digest))
             .map(Arc::clone)
-    }
-
-    /// As [`find_body`](Self::find_body), for a digest that others vouch for: then its requests need not have been checked here.
-    pub(crate) fn find_certified_body(&self, seq: SeqNum, digest: &Digest) -> Option<Arc<Body>> {
-        let vouched_for = || {
-            let slot = self.log.get(seq);
-            slot.and_then(|slot| slot.body(digest))
-                .or_else(|| self.log.body(digest))
-                .map(Arc::clone)
-        };
-        self.find_body(seq, digest).or_else(vouched_for)
     }
 
     /// Whether anything is kept for this (v, n): everything in the current window, digests only up to K above it, and
@@ -376,17 +367,20 @@ impl Replica {
             self.leave_view(ViewChangeReason::FaultyPrimary, out);
             return;
         }
-        let left = self.config.tuning.standby && !chosen && slot.is_left(&vote.digest);
-        let body = if chosen {
-            self.find_certified_body(seq, &vote.digest)
+        let stands_by = self.config.tuning.standby;
+        let left = stands_by && !chosen && slot.is_left(&vote.digest);
+        let vouched_for = |body| (body, Extent::All);
+        let found = if chosen {
+            self.find_certified_body(seq, &vote.digest).map(vouched_for)
         } else {
-            self.find_body(seq, &vote.digest).or_else(|| {
-                let body = self.log.get(seq)?.committed_body(&vote.digest)?;
-                (!left).then(|| Arc::clone(body))
-            })
+            // Where nobody stands by, what is final is voted for all the same.
+            let committed = slot.committed_body(&vote.digest).filter(|_| !stands_by);
+            self.find_body(seq, &vote.digest)
+                .or_else(|| committed.map(Arc::clone).map(vouched_for))
         };
-        let Some(body) = body else {
+        let Some((body, checked)) = found else {
             if left {
+                // It is here: left to others, or final by their COMMITs.
                 return;
             }
             if mutant!(PreparesWithoutBody) {
@@ -418,7 +412,7 @@ impl Replica {
         if (!chosen || mutant!(ChecksClockAgain)) && !self.time_is_acceptable(seq, &vote, &body) {
             return;
         }
-        self.record_accepted(&vote, &body, out);
+        self.record_accepted(&vote, &body, checked, out);
         if vote.sender != self.id() {
             let prepare = self.sign_vote(Phase::Prepare, seq, vote.digest);
             if mutant!(CountsUnsyncedVote) {

@@ -11,8 +11,9 @@
 //! checked in part is as good as unchecked to it anywhere else ([`Extent`](crate::log::Extent)). What is committed, or chosen by a new
 //! view, was prepared.
 //!
-//! A bad request is now found by one replica at least and not by all. Its VIEW-CHANGE makes the others look at all of the requests that
-//! they have left to somebody ([`Replica::check_all_left`]), so the primary is left as fast as before, but for one message.
+//! A bad request is now found by one correct replica at least and not by all. Its VIEW-CHANGE makes the others look at everything that
+//! they have left to somebody until then ([`Replica::check_all_left`]), so the primary is left but one message later than if all had
+//! checked all. A primary that shows its batch to others only after that is left when those who stand by find it late.
 
 use std::sync::Arc;
 
@@ -43,10 +44,14 @@ impl Replica {
         }
     }
 
-    /// Somebody has a reason to leave the view, or a batch is late: whatever was left to others is checked here too.
+    /// Somebody has a reason to leave the view, or what this replica stands by for is late: whatever it has left to others and is not
+    /// prepared is checked here too.
     pub(crate) fn check_all_left(&mut self, out: &mut Outputs) {
+        if !self.may_sign() {
+            return;
+        }
         self.take_part(|_| true, out);
-        let shares = self.log.take_shares(self.view).into_iter();
+        let shares = self.log.take_shares(self.view, self.dispatched).into_iter();
         out.check
             .extend(shares.map(|(vote, body)| Check::Proposal(vote, body)));
     }

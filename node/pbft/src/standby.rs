@@ -4,7 +4,7 @@
 //! signatures. So, as in REBFT (Distler, Cachin, Kapitza, "Resource-efficient Byzantine fault tolerance", IEEE Transactions on
 //! Computers 65(9), 2016), f replicas are passive while all goes well. Ours take turns ([`Quorum::stands_by`](crate::Quorum)), and they are passive in
 //! agreement alone: they receive every proposal and every vote, and execute by the 2f + 1 COMMITs of the others as everybody does. f + 1 of
-//! these come from correct replicas, which have checked the requests and have batch and certificate on disk. So nothing that
+//! these come from correct replicas, which have batch and certificate on disk, and what was prepared is valid (`sharing`). So nothing that
 //! safety rests on changes: who stands by is a replica that is slow.
 //!
 //! Liveness rests on everybody, so who stands by does so for a bounded time. When a proposal is late it checks and votes on all that it has
@@ -218,10 +218,13 @@ impl Replica {
     pub(crate) fn on_proposal_checked(&mut self, incoming: Incoming, out: &mut Outputs) {
         match incoming {
             Incoming::PrePrepare(vote, body) => {
-                self.log.vouch(&vote.digest);
+                self.log.note_checked(&vote.digest, true);
                 self.on_proposal(vote.sender, vote, body.map(Offer::Checked), out);
             }
-            Incoming::FaultyBatch(vote, batch, _) => self.on_faulty_batch(vote, batch, out),
+            Incoming::FaultyBatch(vote, batch, _) => {
+                self.log.note_checked(&vote.digest, false);
+                self.on_faulty_batch(vote, batch, out);
+            }
             _ => {}
         }
     }

@@ -177,6 +177,9 @@ impl Replica {
             None => {
                 // Others may have left while this replica could not follow them.
                 self.on_candidates_changed(out);
+                if !self.candidates.is_empty() {
+                    self.check_all_left(out);
+                }
                 let open: Vec<SeqNum> = self.log.above(self.executed).map(|(seq, _)| seq).collect();
                 for message in open.into_iter().flat_map(|seq| self.own_messages(seq, None)) {
                     self.send(Recipient::Others, message, out);

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 use std::ops::{Range, RangeBounds};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tagma_crypto::signature::{signed_bytes, verify};
 use tagma_crypto::{Claim, Digest, KnownSignatures};
@@ -112,6 +113,7 @@ pub struct Verifier {
     rules: Arc<dyn RequestRules>,
     known: Arc<KnownSignatures>,
     me: ReplicaId,
+    requests_checked: Arc<AtomicUsize>,
 }
 
 /// Most blocks in one answer.
@@ -150,6 +152,7 @@ impl Verifier {
             rules,
             known: Arc::default(),
             me,
+            requests_checked: Arc::default(),
         }
     }
 
@@ -183,26 +186,17 @@ impl Verifier {
             .map(|message| self.draft(message, duty, &mut claims))
             .collect();
         let (replicas, requests) = self.known.verify_with_passing(&claims.replicas, &claims.requests);
+        self.requests_checked.fetch_add(requests.len(), Ordering::Relaxed);
         drafts
             .into_iter()
             .map(|draft| draft.and_then(|draft| self.finish(draft, &replicas, &requests)))
             .collect()
     }
 
-    /// The requests of how many places in a proposal are this replica's `duty`; none in any other message.
-    pub fn requests_due(&self, duty: Duty, message: &Message) -> usize {
-        match message {
-            Message::PrePrepare {
-                vote,
-                batch: Some(batch),
-            } if !self.is_left(duty, vote) => self.share(duty, vote, batch.requests.len()).len(),
-            _ => 0,
-        }
-    }
-
-    /// Whether the requests of a proposal are for others to check.
-    fn is_left(&self, duty: Duty, vote: &Vote) -> bool {
-        duty == Duty::Least && self.ring.quorum.stands_by(self.me, vote.view, vote.seq)
+    /// How many signatures of requests in messages this and its clones have checked since this was last asked; those that the rules
+    /// remember cost nothing.
+    pub fn take_requests_checked(&self) -> usize {
+        self.requests_checked.swap(0, Ordering::Relaxed)
     }
 
     /// Which of the `count` requests of a proposal that is not left to others are for this replica to check.
@@ -242,6 +236,7 @@ impl Verifier {
         let (mut claims, mut requests) = (Vec::new(), Vec::new());
         let batch_fault = self.draft_batch(&body, .., &mut claims, &mut requests).err();
         let (_, verdicts) = self.known.verify_with_passing(&[], &claims);
+        self.requests_checked.fetch_add(verdicts.len(), Ordering::Relaxed);
         let incoming = Incoming::PrePrepare(vote, Some(body));
         self.settle(incoming, batch_fault, requests, &verdicts)
     }
@@ -262,7 +257,7 @@ impl Verifier {
                 let body = batch.map(|batch| Body::new(&self.ring.chain, batch));
                 // A body with another digest accuses nobody: it may have been swapped on a relay.
                 let body = body.filter(|body| body.digest() == vote.digest);
-                let left = self.is_left(duty, &vote);
+                let left = duty == Duty::Least && self.ring.quorum.stands_by(self.me, vote.view, vote.seq);
                 let incoming = match body {
                     Some(body) if left && check_batch_form(&self.parameters, &body).is_ok() => {
                         if mutant!(PreparesUnchecked) {

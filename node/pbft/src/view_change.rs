@@ -317,18 +317,16 @@ impl Replica {
                 return;
             }
         }
-        self.candidates.insert(
-            sender,
-            Candidate {
-                message,
-                validity: Validity::Signed,
-            },
-        );
-        if self.mode() == Mode::Normal {
-            // It may have found something that is wrong with a proposal.
+        let candidate = Candidate {
+            message,
+            validity: Validity::Signed,
+        };
+        let first = self.candidates.insert(sender, candidate).is_none();
+        self.on_candidates_changed(out);
+        // It may have found something that is wrong with a proposal; whoever had left before says nothing new of that.
+        if first && self.mode() == Mode::Normal {
             self.check_all_left(out);
         }
-        self.on_candidates_changed(out);
     }
 
     /// A VIEW-CHANGE signed with this replica's own key came from outside.

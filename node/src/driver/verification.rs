@@ -201,11 +201,9 @@ impl Verification {
             return true;
         }
         self.metrics.verified(Path::Peers, messages.len());
-        let requests = messages
-            .iter()
-            .map(|message| self.verifier.requests_due(duty, message));
-        self.metrics.verified(Path::Proposals, requests.sum());
         let mut verdicts = self.verifier.verify_as(duty, messages).into_iter();
+        self.metrics
+            .verified(Path::PeerRequests, self.verifier.take_requests_checked());
         taken.into_iter().all(|taken| match taken {
             Taken::Connected(peer) => self.forward(CoreInput::Connected(peer), None),
             Taken::Message {
@@ -305,11 +303,12 @@ pub(super) async fn dismiss(verification: Arc<Verification>, mut stopping: watch
 /// Does the checks that the protocol asks for, until the loop is gone. They take long, so no vote waits behind them.
 pub(super) fn run_checks(verifier: &Verifier, checks: &Receiver<Check>, inbox: &Inbox, metrics: &Metrics) {
     while let Ok(check) = checks.recv() {
-        match &check {
-            Check::Proposal(_, body) => metrics.verified(Path::Proposals, body.batch().requests.len()),
-            Check::ViewChange(_) | Check::NewView(_) => metrics.verified(Path::ViewChanges, 1),
+        // A proposal was counted when it came.
+        if !matches!(check, Check::Proposal(..)) {
+            metrics.verified(Path::ViewChanges, 1);
         }
         let checked = verifier.check(check);
+        metrics.verified(Path::PeerRequests, verifier.take_requests_checked());
         if inbox
             .send(Wake::Input(CoreInput::Checked(checked), None))
             .is_err()

@@ -61,8 +61,8 @@ pub enum Path {
     Peers,
     /// Requests of clients.
     Clients,
-    /// Requests in proposals, those that are this replica's to check.
-    Proposals,
+    /// Requests of clients in messages of peers: in proposals, for the most part.
+    PeerRequests,
     /// The certificates inside VIEW-CHANGEs and NEW-VIEWs.
     ViewChanges,
 }
@@ -72,7 +72,7 @@ impl Path {
         match self {
             Self::Peers => "peers",
             Self::Clients => "clients",
-            Self::Proposals => "proposals",
+            Self::PeerRequests => "peer_requests",
             Self::ViewChanges => "view_changes",
         }
     }
@@ -298,7 +298,7 @@ impl Metrics {
         );
         registry.register(
             "signature_verifications",
-            "Items whose signatures were checked: messages of peers, requests of clients and in proposals, view changes.",
+            "Items whose signatures were checked: messages of peers and the requests in them, requests of clients, view changes.",
             self.verifications.clone(),
         );
         registry.register(

@@ -1,5 +1,5 @@
-//! Verification with the real verifier, once for equal bytes: the verdict on a message depends on its bytes alone (and, for
-//! a STATUS, on the receiver), so what one receiver found holds for all.
+//! Verification with the real verifier, once for equal bytes: the verdict on a message depends on its bytes alone (for a STATUS and for
+//! the part of a proposal that is checked, on the receiver as well), so what one receiver found holds for all.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,5 +1,6 @@
 //! Sharing out: which requests of a batch a backup checks, and what half a check is worth.
 
+use tagma_pbft::Standing;
 use tagma_pbft::message::{Message, Mode, Phase};
 
 use crate::common::{Cluster, id, n, v};
@@ -82,7 +83,7 @@ fn who_takes_part_out_of_turn_checks_all() {
 #[test]
 fn a_share_is_of_no_use_in_another_view() {
     for restarts in [false, true] {
-        let mut cluster = standing(4);
+        let mut cluster = strangers(4);
         cluster.isolate(1);
         let proposal = cluster.pre_prepare(0, 1, &["a", "bad"]);
         cluster.feed(1, 0, proposal).unwrap();
@@ -94,6 +95,7 @@ fn a_share_is_of_no_use_in_another_view() {
             cluster.restart(1);
             cluster.run(cluster.tuning.status_interval);
             cluster.isolate(1);
+            assert_eq!(cluster.replica(1).standing(), &Standing::Voting);
         }
         enter_view_2(&mut cluster, 1);
         let digest = cluster.digest(&["a", "bad"]);
@@ -103,8 +105,8 @@ fn a_share_is_of_no_use_in_another_view() {
         assert!(!has_prepared(&mut cluster, 1, 2));
         let body = Message::Body(crate::common::craft::batch(&["a", "bad"]));
         cluster.feed(1, 2, body).unwrap();
-        assert_eq!(cluster.node(1).evidence.len(), 1);
-        // After the restart it had shown the proposal to the others, who have checked the rest.
+        // After the restart it had shown the proposal to the others, and all have checked the rest of it.
+        assert_eq!(cluster.node(1).evidence.len(), 1 + usize::from(restarts));
         let culprits: &[u16] = if restarts { &[0, 2] } else { &[2] };
         cluster.assert_evidence_is_sound(culprits);
     }
@@ -148,4 +150,53 @@ fn what_a_new_view_chooses_needs_no_share() {
     cluster.feed(1, 2, Message::NewView(new_view)).unwrap();
     cluster.settle();
     assert!(has_prepared(&mut cluster, 1, 2));
+}
+
+/// How many checks replica `i` has been asked for and not made yet.
+fn checks(cluster: &mut Cluster, i: u16) -> usize {
+    std::iter::from_fn(|| cluster.check(i).then_some(())).count()
+}
+
+/// Whoever wants one view after the other cannot have everything checked by everybody again and again.
+#[test]
+fn the_first_view_change_of_somebody_is_a_reason_to_look_and_no_other() {
+    let mut cluster = standing(4);
+    cluster.isolate(1);
+    for (seq, looks) in [(1, 1), (2, 0)] {
+        let proposal = cluster.pre_prepare(0, seq, &["a", "b"]);
+        cluster.feed(1, 0, proposal).unwrap();
+        cluster.sync(1);
+        assert_eq!(checks(&mut cluster, 1), 0);
+        // Nobody wants so high a view: what is in this is not looked at.
+        let message = cluster.empty_view_change(3, 10 + seq);
+        cluster.feed(1, 3, message).unwrap();
+        assert_eq!(checks(&mut cluster, 1), looks, "{seq}");
+    }
+    assert!(cluster.node(1).evidence.is_empty());
+}
+
+#[test]
+fn what_is_proved_is_not_looked_at_again() {
+    let mut cluster = strangers(4);
+    // Executed, and forgotten how much of it was checked.
+    cluster.submit(0, "a");
+    cluster.settle();
+    cluster.crash(1);
+    cluster.restart(1);
+    cluster.run(cluster.tuning.request_timeout);
+    assert_eq!(cluster.chain_of(1), ["[a]"]);
+    assert_eq!(cluster.replica(1).standing(), &Standing::Voting);
+    cluster.isolate(1);
+    // Prepared, and not committed.
+    let digest = cluster.digest(&["b", "c"]);
+    let proposal = cluster.pre_prepare(0, 2, &["b", "c"]);
+    cluster.feed(1, 0, proposal).unwrap();
+    cluster.sync(1);
+    let prepare = cluster.prepare(3, 0, 2, digest);
+    cluster.feed(1, 3, prepare).unwrap();
+    cluster.sync(1);
+    assert!(voters(&cluster, "COMMIT").contains(&1));
+    let message = cluster.empty_view_change(3, 11);
+    cluster.feed(1, 3, message).unwrap();
+    assert_eq!(checks(&mut cluster, 1), 0);
 }

@@ -199,7 +199,7 @@ fn what_is_not_checked_is_not_prepared() {
     cluster.assert_evidence_is_sound(&[0]);
 }
 
-/// f + 1 of Q replicas that committed it are correct, so what they found valid is.
+/// f + 1 of Q replicas that committed it are correct, so it was prepared, which nothing invalid is.
 #[test]
 fn commits_of_a_quorum_vouch_for_what_is_not_checked() {
     let mut cluster = standing(4);

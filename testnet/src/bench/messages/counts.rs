@@ -135,7 +135,7 @@ pub enum Place {
 pub struct Work {
     /// Messages of peers whose signatures were verified.
     pub peer_verifications: u64,
-    /// Requests of clients whose signatures were verified, when they came from a client and in proposals.
+    /// Requests of clients whose signatures were verified, when they came from a client or in a message of a peer.
     pub client_verifications: u64,
     /// Writes with a sync.
     pub syncs: u64,
@@ -156,7 +156,7 @@ impl Work {
         let verified = |path| sum("tagma_signature_verifications_total", &[("path", path)]);
         Self {
             peer_verifications: verified("peers"),
-            client_verifications: verified("clients") + verified("proposals"),
+            client_verifications: verified("clients") + verified("peer_requests"),
             syncs: sum("tagma_storage_sync_seconds_count", &[]),
             client_frames: sum("tagma_wire_frames_total", &[("socket", "clients")]),
         }
@@ -334,7 +334,7 @@ mod tests {
              tagma_message_sent_bytes_total{{kind=\"prepare\",resend=\"false\"}} {}\n\
              tagma_messages_sent_total{{kind=\"status\",resend=\"false\"}} 7\n\
              tagma_signature_verifications_total{{path=\"clients\"}} 3\n\
-             tagma_signature_verifications_total{{path=\"proposals\"}} 1\n\
+             tagma_signature_verifications_total{{path=\"peer_requests\"}} 1\n\
              tagma_storage_sync_seconds_count 3\n",
             votes * 100
         ))
