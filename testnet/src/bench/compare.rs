@@ -244,7 +244,7 @@ mod tests {
 
     fn results(p99: f64, share: f64) -> BTreeMap<String, f64> {
         numbers(&json!({
-            "schema": "bench-load/v1",
+            "schema": "bench-load/v2",
             "share_of_bound": share,
             "runs": [
                 { "pace": { "open": { "rate": 500.0 } }, "latency": { "p50": 1.0, "p99": p99 }, "series": [{ "p99": 1e9 }] },

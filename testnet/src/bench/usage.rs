@@ -1,9 +1,11 @@
-//! What processes use, by the kernel's own counters.
+//! What processes use, and what the machine has left for them, by the kernel's own counters.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::time::Duration;
+
+use serde::Serialize;
 
 /// Clock ticks a second in /proc: USER_HZ, a constant of the kernel's interface on every architecture in use.
 const TICKS: u64 = 100;
@@ -46,6 +48,81 @@ impl Usage {
             written: field(&io, "write_bytes:").unwrap_or_default(),
         })
     }
+}
+
+/// Ticks of all cores together since the machine was started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cores {
+    total: u64,
+    idle: u64,
+    stolen: u64,
+}
+
+/// How the cores' time was divided between two moments. What is neither idle nor stolen was used here.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Shares {
+    /// The part in which nothing was to be done, 0 to 1.
+    pub idle: f64,
+    /// The part, 0 to 1, in which something was to be done and the host of this virtual machine did not let it run: it had others to run.
+    /// Always 0 on a machine of one's own. A replica is held up by it for milliseconds at a time, so latencies measured while it is
+    /// more than a hundredth or two are the host's rather than the system's.
+    pub stolen: f64,
+}
+
+impl Cores {
+    /// Up to now; none where the kernel does not say.
+    #[must_use]
+    pub fn now() -> Option<Self> {
+        Self::parse(&fs::read_to_string("/proc/stat").ok()?)
+    }
+
+    /// The first line: user, nice, system, idle, iowait, irq, softirq, steal; what comes after is part of user already.
+    fn parse(stat: &str) -> Option<Self> {
+        let line = stat.lines().next()?.strip_prefix("cpu ")?;
+        let ticks: Option<Vec<u64>> = line
+            .split_whitespace()
+            .take(8)
+            .map(|field| field.parse().ok())
+            .collect();
+        let ticks = ticks?;
+        let [_, _, _, idle, waiting, _, _, stolen] = *ticks.as_slice() else {
+            return None;
+        };
+        Some(Self {
+            total: ticks.iter().sum(),
+            idle: idle.saturating_add(waiting),
+            stolen,
+        })
+    }
+
+    /// How the time since `earlier` was divided; none if no tick has passed.
+    #[must_use]
+    pub fn since(&self, earlier: &Self) -> Option<Shares> {
+        let total = self.total.checked_sub(earlier.total).filter(|ticks| *ticks > 0)?;
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "ticks of one measurement are far below 2^53"
+        )]
+        let share = |now: u64, before: u64| now.saturating_sub(before) as f64 / total as f64;
+        Some(Shares {
+            idle: share(self.idle, earlier.idle),
+            stolen: share(self.stolen, earlier.stolen),
+        })
+    }
+}
+
+impl Shares {
+    /// What was stolen, in percent, for a table; a dash where it is not known.
+    #[must_use]
+    pub fn stolen_percent(shares: Option<Self>) -> String {
+        percent(shares.map(|shares| shares.stolen))
+    }
+}
+
+/// A share in percent, for a table; a dash where it is not known.
+#[must_use]
+pub fn percent(share: Option<f64>) -> String {
+    share.map_or_else(|| "-".to_owned(), |share| format!("{:.1}", share * 100.0))
 }
 
 /// Processor time that the threads of a process have used, by their names; those of one name together. Threads that have ended are
@@ -110,6 +187,26 @@ mod tests {
     fn processor_time_is_read_behind_a_name_with_parentheses() {
         let stat = "42 (a) b) c) S 1 42 42 0 -1 4194560 1 2 3 4 250 50 7 8 20 0 3 0 99";
         assert_eq!(cpu(stat), Some(Duration::from_secs(3)));
+    }
+
+    #[test]
+    fn the_time_of_the_cores_is_what_was_used_idle_or_stolen() {
+        let at = |line: &str| Cores::parse(&format!("{line}\ncpu0 1 2 3\n"));
+        let before = at("cpu  100 20 30 400 50 6 7 10 99 99").unwrap();
+        let after = at("cpu  130 20 40 440 60 6 7 20 500 500").unwrap();
+        let shares = after.since(&before).unwrap();
+        assert!((shares.idle - 0.5).abs() < 1e-9 && (shares.stolen - 0.1).abs() < 1e-9);
+        assert_eq!(Shares::stolen_percent(Some(shares)), "10.0");
+        assert_eq!((before.since(&before), before.since(&after)), (None, None));
+        assert_eq!(Shares::stolen_percent(None), "-");
+        for unknown in [
+            "",
+            "cpu0 1 2 3 4 5 6 7 8",
+            "cpu  1 2 3 4 5 6 7",
+            "cpu  1 2 3 4 x 6 7 8",
+        ] {
+            assert_eq!(Cores::parse(unknown), None);
+        }
     }
 
     #[test]

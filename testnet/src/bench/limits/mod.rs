@@ -18,6 +18,7 @@ use tagma_ledger::Parameters;
 use super::configuration::Configuration;
 use super::load::{self, Bench, Measured, Span};
 use super::sizes::Sizes;
+use super::usage::Shares;
 use super::{Drawn, write_results};
 use crate::cli::{block_on, duration};
 use crate::error::Error;
@@ -126,7 +127,7 @@ pub(super) fn run(args: &LimitsArgs) -> Result<(), Error> {
         tell(network, cores);
     }
     let results = Results {
-        schema: "bench-limits/v4",
+        schema: "bench-limits/v5",
         share_of_bound: networks.first().map(|network| network.share_of_bound),
         configuration,
         bench: first,
@@ -244,11 +245,13 @@ fn sentences(network: &Carried, cores: usize) -> Vec<String> {
         if let Some(run) = network.at(fraction) {
             let latency = run.latency;
             told.push(format!(
-                "At {words} of the peak ({:.0}/s): median {:.2} ms, 99th percentile {:.2} ms, {:.1} times the median.",
+                "At {words} of the peak ({:.0}/s): median {:.2} ms, 99th percentile {:.2} ms, {:.1} times the median; the host of the \
+                 machine took {} % of the processors' time meanwhile.",
                 run.offered,
                 latency.p50,
                 latency.p99,
-                latency.p99 / latency.p50
+                latency.p99 / latency.p50,
+                Shares::stolen_percent(run.cores)
             ));
         }
     }

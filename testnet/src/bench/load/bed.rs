@@ -12,7 +12,7 @@ use super::accounts::Accounts;
 use super::generator::{Generator, Pace, Span, Tally};
 use super::measured::{Measured, Memory};
 use super::transfers::Transfers;
-use crate::bench::usage::{Usage, disk_bytes, threads};
+use crate::bench::usage::{Cores, Usage, disk_bytes, threads};
 use crate::error::Error;
 use crate::network::{GRACE, Network, READY};
 use crate::observe::Metrics;
@@ -75,6 +75,7 @@ pub(super) struct Look {
 pub(super) struct Looks {
     pub(super) replicas: Vec<Look>,
     pub(super) own: Usage,
+    pub(super) cores: Option<Cores>,
 }
 
 impl Bed {
@@ -226,6 +227,7 @@ impl Bed {
             Ok(Looks {
                 replicas,
                 own: Usage::own().unwrap_or_default(),
+                cores: Cores::now(),
             })
         });
         looking

@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::bed::{Look, Looks};
 use super::generator::{Pace, Span, Tally};
+use crate::bench::usage::Shares;
 
 /// Times of many requests, in milliseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
@@ -104,6 +105,8 @@ pub struct Measured {
     pub threads: BTreeMap<String, f64>,
     /// Processor time per acknowledged transfer of this process: signing, client library, measurement; microseconds.
     pub generator_cpu: f64,
+    /// How the time of all cores was divided while counting; none where the kernel does not say.
+    pub cores: Option<Shares>,
     /// Resident memory of each living replica at the end, bytes.
     pub rss: Vec<u64>,
     /// The most it ever was, bytes.
@@ -172,6 +175,10 @@ impl Measured {
             threads: per_thread(pairs()),
             generator_cpu: own_cpu.as_secs_f64() * 1e6
                 / (count(tally.acknowledged) / seconds * between.as_secs_f64()),
+            cores: after
+                .cores
+                .zip(before.cores)
+                .and_then(|(after, before)| after.since(&before)),
             rss: after.replicas.iter().map(|look| look.usage.rss).collect(),
             peak_rss: after.replicas.iter().map(|look| look.usage.peak_rss).collect(),
             disk_growth: mean(&per_executed, &|look| count(look.disk)),

@@ -118,7 +118,7 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), Error> {
     println!("{}", table(&runs));
     explain(&runs);
     let results = Results {
-        schema: "bench-load/v1",
+        schema: "bench-load/v2",
         configuration,
         faults: plan::faults(bench.nodes),
         bench,
@@ -223,6 +223,7 @@ pub(super) fn table(runs: &[Measured]) -> Table {
         "batch",
         "nodes µs/tx",
         "client µs/tx",
+        "stolen %",
         "MiB",
         "disk B/tx",
         "written",
@@ -240,7 +241,8 @@ pub(super) fn table(runs: &[Measured]) -> Table {
 fn explain(runs: &[Measured]) {
     println!(
         "latency: from the intended sending to the f + 1st equal reply. open: due, and without any outcome in the end. lag: from the intended \
-         to the real sending. µs/tx: processor time of all replicas together, and of this process (signing, client library). MiB: \
+         to the real sending. µs/tx: processor time of all replicas together, and of this process (signing, client library). stolen: \
+         processor time that the host of this machine gave to others, while which latency says little. MiB: \
          the largest replica's peak. disk, written, syncs: of a replica; growth of its data directory, bytes its process wrote; \
          the growth is negative where the database has dropped old logs meanwhile."
     );

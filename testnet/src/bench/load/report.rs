@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{Measured, Pace, Results, describe, name};
 use crate::bench::load::Span;
 use crate::bench::report::{Axis, Grid, Plot, Report, Section, Series, Stroke, write_text};
+use crate::bench::usage::Shares;
 use crate::error::Error;
 
 /// Writes `report.html`, its plots as SVG, `load.csv`, and the seconds of each load as `load-seconds.csv`.
@@ -193,6 +194,7 @@ pub(in crate::bench) fn grid(runs: &[Measured]) -> Grid {
         "requests/batch",
         "CPU µs/transfer, all replicas",
         "CPU µs/transfer, client",
+        "stolen by the host %",
         "largest replica MiB",
         "disk bytes/transfer",
         "written bytes/transfer",
@@ -215,10 +217,9 @@ pub(in crate::bench) fn grid(runs: &[Measured]) -> Grid {
         ];
         row.extend(times.map(|millis| format!("{millis:.2}")));
         row.push(run.views.to_string());
-        row.extend(
-            [run.batch, run.replicas_cpu(), run.generator_cpu, mebibytes(most)]
-                .map(|value| format!("{value:.1}")),
-        );
+        row.extend([run.batch, run.replicas_cpu(), run.generator_cpu].map(|value| format!("{value:.1}")));
+        row.push(Shares::stolen_percent(run.cores));
+        row.push(format!("{:.1}", mebibytes(most)));
         row.extend([run.disk_growth, run.disk_written, run.syncs].map(|value| format!("{value:.0}")));
         grid.row(row);
     }

@@ -34,6 +34,7 @@ fn figures(results: &Results) -> Section {
         "in flight there",
         "servers, µs/request",
         "client, µs/request",
+        "stolen by the host at the peak · one client · half, %",
         "failed or unfinished",
     ]);
     let mut latencies = Grid::new([
@@ -61,6 +62,7 @@ fn figures(results: &Results) -> Section {
             of.peak_in_flight.to_string(),
             format!("{:.1}", of.servers_cpu),
             format!("{:.1}", of.client_cpu),
+            of.stolen_percent(),
             of.lost.to_string(),
         ]);
         latencies.row([
@@ -90,7 +92,8 @@ fn figures(results: &Results) -> Section {
         .prose(
             "The peak is the best closed loop of a round. One client sends its next request when the one before is done. Half of the peak is \
              an open loop: requests come by chance (Poisson) whatever the system does, and latency counts from when each was meant to be \
-             sent. Processor time is that at the peak: of all servers together, and of the load with the system's client library.",
+             sent. Processor time is that at the peak: of all servers together, and of the load with the system's client library. What the host of the machine stole was used by \
+             others: where that is more than one or two percent, latency is the host's rather than the system's.",
         )
         .grid(peaks)
         .grid(latencies)

@@ -10,6 +10,7 @@ use super::systems::{Name, Setting};
 use crate::bench::configuration::Configuration;
 use crate::bench::load::{Measured, Quantiles, Span, Tally};
 use crate::bench::median;
+use crate::bench::usage::{Shares, percent};
 
 /// One load on one system.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -24,6 +25,8 @@ pub struct Sample {
     pub servers_cpu: f64,
     /// Processor time of the client per request, microseconds.
     pub client_cpu: f64,
+    /// How the time of all cores was divided; none where the kernel does not say.
+    pub cores: Option<Shares>,
     /// Requests that failed.
     pub failed: u64,
     /// Requests that were due and whose end was not seen.
@@ -38,12 +41,18 @@ impl Sample {
             latency: measured.latency,
             servers_cpu: measured.replicas_cpu(),
             client_cpu: measured.generator_cpu,
+            cores: measured.cores,
             failed: measured.errors(),
             unfinished: measured.unfinished,
         }
     }
 
-    pub(super) fn of_tally(tally: &Tally, span: Span, servers_cpu: Duration, client_cpu: Duration) -> Self {
+    pub(super) fn of_tally(
+        tally: &Tally,
+        span: Span,
+        [servers_cpu, client_cpu]: [Duration; 2],
+        cores: Option<Shares>,
+    ) -> Self {
         let seconds = span.duration.as_secs_f64();
         let done = count(tally.acknowledged);
         let failed = tally.failed.values().sum();
@@ -53,6 +62,7 @@ impl Sample {
             latency: Quantiles::from(&tally.latency),
             servers_cpu: servers_cpu.as_secs_f64() * 1e6 / done,
             client_cpu: client_cpu.as_secs_f64() * 1e6 / done,
+            cores,
             failed,
             unfinished: tally.offered.saturating_sub(tally.latency.len() + failed),
         }
@@ -130,6 +140,9 @@ pub struct Summary {
     pub servers_cpu: f64,
     /// The same of the client.
     pub client_cpu: f64,
+    /// The share of the processors' time that the host of the machine gave to others: at the peak, with one client, at half of the peak. None
+    /// where the kernel does not say.
+    pub stolen: [Option<f64>; 3],
     /// Requests that failed or whose end was not seen, in all rounds.
     pub lost: u64,
 }
@@ -168,9 +181,25 @@ impl Summary {
             half_p99: over(&|round| round.half_peak.latency.p99)?,
             servers_cpu: at_peak(&|sample| sample.servers_cpu)?,
             client_cpu: at_peak(&|sample| sample.client_cpu)?,
+            stolen: [
+                stolen(&mut peaks.iter().map(|(_, sample)| sample)),
+                stolen(&mut rounds.iter().map(|round| &round.one_client)),
+                stolen(&mut rounds.iter().map(|round| &round.half_peak)),
+            ],
             lost: samples.map(|sample| sample.failed + sample.unfinished).sum(),
         })
     }
+}
+
+impl Summary {
+    /// `stolen` in percent, for a table.
+    pub(super) fn stolen_percent(&self) -> String {
+        self.stolen.map(percent).join(" · ")
+    }
+}
+
+fn stolen<'a>(samples: &mut dyn Iterator<Item = &'a Sample>) -> Option<f64> {
+    median(samples.filter_map(|sample| Some(sample.cores?.stolen)))
 }
 
 /// What is known of one system.
@@ -281,7 +310,7 @@ impl Results {
             .filter_map(|other| Ratios::of(&tagma?.rounds, other.name, &other.rounds))
             .collect();
         Self {
-            schema: "bench-versus/v1",
+            schema: "bench-versus/v2",
             configuration,
             value_bytes: setting.value_bytes,
             accounts: setting.bench.accounts,
@@ -310,6 +339,7 @@ impl Results {
             "p99",
             "servers µs/op",
             "client µs/op",
+            "stolen %",
             "lost",
         ]);
         for system in &self.systems {
@@ -327,6 +357,7 @@ impl Results {
                     format!("{:.2}", of.half_p99),
                     format!("{:.1}", of.servers_cpu),
                     format!("{:.1}", of.client_cpu),
+                    of.stolen_percent(),
                     of.lost.to_string(),
                 ]),
                 None => row.push("not measured".to_owned()),
@@ -368,7 +399,8 @@ impl Results {
         lines.push(
             "peak: the best closed loop of a round; medians over the rounds, ratios round by round. Latency counts from the intended \
              sending. µs/op: processor time of all servers together, and of this process with the load and the system's client in it, \
-             at the peak."
+             at the peak. stolen: processor time that the host of this machine gave to others while the peak, one client and half of the \
+             peak were measured; where it is more than one or two percent, latency is the host's."
                 .to_owned(),
         );
         lines
@@ -390,6 +422,7 @@ mod tests {
             },
             servers_cpu: cpu,
             client_cpu: 1.0,
+            cores: None,
             failed: 0,
             unfinished: 1,
         }

@@ -12,7 +12,7 @@ use super::results::{Sample, SystemResult};
 use super::servers::{Servers, on_path};
 use super::zookeeper::{self, ZooKeeper, ZooKeeperClient};
 use crate::bench::load::{Bed, Bench, Generator, Pace, Span, Target};
-use crate::bench::usage::Usage;
+use crate::bench::usage::{Cores, Usage};
 use crate::error::Error;
 use crate::process::Programs;
 
@@ -150,10 +150,14 @@ impl<T: Target> Loaded<T> {
         let began = Instant::now() + Duration::from_millis(5);
         let load = generator.drive(pace, span, self.seed, began);
         tokio::time::sleep_until((began + span.warm_up).into()).await;
+        let cores = Cores::now();
         let (servers_before, own_before) = (servers.cpu()?, Usage::own().unwrap_or_default().cpu);
         tokio::time::sleep_until((began + span.end()).into()).await;
         let servers_cpu = servers.cpu()?.saturating_sub(servers_before);
         let client_cpu = Usage::own().unwrap_or_default().cpu.saturating_sub(own_before);
+        let cores = Cores::now()
+            .zip(cores)
+            .and_then(|(after, before)| after.since(&before));
         let (generator, tally) = load.finish().await?;
         self.generator = Some(generator);
         if tally.acknowledged == 0 {
@@ -162,7 +166,7 @@ impl<T: Target> Loaded<T> {
                 tally.sent, tally.failed
             )));
         }
-        Ok(Sample::of_tally(&tally, span, servers_cpu, client_cpu))
+        Ok(Sample::of_tally(&tally, span, [servers_cpu, client_cpu], cores))
     }
 }
 
