@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use tagma_client::{Client, Config};
+use tagma_client::{Client, Config, QueryError};
 use tagma_crypto::{Digest, PublicKey};
 use tagma_ledger::Genesis;
 use tagma_wire::client_protocol::{
@@ -93,14 +93,20 @@ impl Observer {
         }
     }
 
-    /// Where and how the request with this digest was executed, if it was.
+    /// Where and how the request with this digest was executed; none if it was not, or if the replica cannot know any more.
     ///
     /// # Errors
     /// [`Error::NoAnswer`]
     pub async fn transaction(&self, node: u16, request: Digest) -> Result<Option<TransactionReport>, Error> {
-        match self.ask(node, Query::Transaction(request)).await? {
-            Answer::Transaction { found, .. } => Ok(found),
-            other => Err(beside_the_point(node, &other)),
+        let answer = self
+            .client
+            .query(node, Query::Transaction(request), PATIENCE)
+            .await;
+        match answer {
+            Ok(Answer::Transaction { found, .. }) => Ok(found),
+            Ok(other) => Err(beside_the_point(node, &other)),
+            Err(QueryError::Unavailable(_)) => Ok(None),
+            Err(error) => Err(no_answer(node, &error)),
         }
     }
 
@@ -110,10 +116,14 @@ impl Observer {
 
     async fn ask_within(&self, node: u16, query: Query, patience: Duration) -> Result<Answer, Error> {
         let answer = self.client.query(node, query, patience).await;
-        answer.map_err(|error| Error::NoAnswer {
-            node,
-            reason: error.to_string(),
-        })
+        answer.map_err(|error| no_answer(node, &error))
+    }
+}
+
+fn no_answer(node: u16, error: &QueryError) -> Error {
+    Error::NoAnswer {
+        node,
+        reason: error.to_string(),
     }
 }
 

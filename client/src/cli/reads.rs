@@ -92,7 +92,7 @@ pub(crate) async fn block(height: u64, context: Context) -> Result<ExitCode, Fai
     let Some(read) = read else {
         return Err(Failure::new(
             ExitCode::Rejected,
-            format!("there is no block {height} as far as f + 1 replicas know"),
+            format!("f + 1 replicas do not have block {height}"),
         )
         .hint("`tagma status` shows the heights of the replicas"));
     };

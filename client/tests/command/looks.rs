@@ -110,7 +110,7 @@ async fn a_block_shows_its_requests_and_what_became_of_them() {
     run(fakes.home(), &["block", "2"])
         .await
         .exits(ExitCode::Rejected)
-        .warns("there is no block 2");
+        .warns("f + 1 replicas do not have block 2");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -19,7 +19,9 @@ use crate::execute::Checkpoint;
 use crate::genesis::{Genesis, Parameters};
 use crate::state::State;
 use crate::store::{Store, StoreError, WriteBatch};
-use tables::{Body, CHAIN, STATE_HEIGHT, account_key, height_key, missing, read, read_chain, read_header};
+use tables::{
+    Body, CHAIN, STATE_HEIGHT, TAKEN_OVER, account_key, height_key, missing, read, read_chain, read_header,
+};
 use tagma_crypto::Digest;
 use tagma_crypto::encode::{Blob, encode};
 
@@ -195,7 +197,8 @@ impl<S: Store> LedgerStore<S> {
         Ok(self.store.get(CERTIFICATES, &height_key(height))?.map(Blob::from))
     }
 
-    /// Where the request with this digest was executed; `None` if it was not, as far as this store goes.
+    /// Where the request with this digest was executed; `None` if it was not, as far as this store goes: what was executed in blocks
+    /// that are not here ([`LedgerStore::taken_over`]) is not known.
     ///
     /// # Errors
     /// If the store fails or the record is damaged.
@@ -204,6 +207,17 @@ impl<S: Store> LedgerStore<S> {
         self.store
             .get(TRANSACTIONS, key)?
             .map(|value| read(TRANSACTIONS, key, &value))
+            .transpose()
+    }
+
+    /// The height of the last state that was taken over from others, if one was: blocks were left out below it.
+    ///
+    /// # Errors
+    /// If the store fails or the record is damaged.
+    pub fn taken_over(&self) -> Result<Option<u64>, StoreError> {
+        self.store
+            .get(META, TAKEN_OVER)?
+            .map(|value| read(META, TAKEN_OVER, &value))
             .transpose()
     }
 

@@ -4,8 +4,8 @@
 
 use super::LedgerStore;
 use super::tables::{
-    ACCOUNTS, HEADERS, META, STAGING, STAGING_TARGET, STATE_HEIGHT, account_key, bucket_key, corrupt,
-    height_key, part_key, read,
+    ACCOUNTS, HEADERS, META, STAGING, STAGING_TARGET, STATE_HEIGHT, TAKEN_OVER, account_key, bucket_key,
+    corrupt, height_key, part_key, read,
 };
 use crate::account::AccountEntry;
 use crate::block::BlockHeader;
@@ -113,7 +113,7 @@ impl<S: Store> LedgerStore<S> {
     }
 
     /// Assembles the state once no part is missing, and gives it together with the one write that switches it in: its header, the
-    /// accounts of the differing buckets, the state's height, and an empty staging area. `None` if parts are missing still.
+    /// accounts of the differing buckets, the state's height ([`LedgerStore::taken_over`] from then on), and an empty staging area. `None` if parts are missing still.
     ///
     /// # Errors
     /// If the store fails, or a part that was put aside is damaged.
@@ -155,6 +155,7 @@ impl<S: Store> LedgerStore<S> {
         }
         batch.put(HEADERS, height_key(target.header.height), encode(&target.header));
         batch.put(META, STATE_HEIGHT, encode(&target.header.height));
+        batch.put(META, TAKEN_OVER, encode(&target.header.height));
         let snapshot = Snapshot::new(target.header.clone(), state)
             .ok_or_else(|| corrupt(STAGING, &[], "the parts put aside do not give the state root"))?;
         Ok(Some((snapshot, batch)))

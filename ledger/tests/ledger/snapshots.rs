@@ -229,7 +229,9 @@ fn a_state_is_fetched_in_parts_and_switched_in_at_once() {
     }
     let (snapshot, switch) = ledger.finish_staging(&target, &base).unwrap().unwrap();
     assert_eq!(snapshot.state(), &chain.state);
+    assert_eq!(ledger.taken_over().unwrap(), None);
     disk.write(switch, Durability::Synced).unwrap();
+    assert_eq!(ledger.taken_over().unwrap(), Some(source.height()));
     let recovered = ledger.recover().unwrap();
     assert_eq!(
         (recovered.tip, recovered.state),

@@ -116,6 +116,11 @@ pub enum NoAnswer {
     /// It was executed, in a block whose body was dropped (`storage.keep_blocks`).
     #[error("executed at height {0}, whose block is not kept here any more")]
     NotKept(u64),
+    /// It may have been executed in a block that this replica has never seen: it took over the state of a later one.
+    #[error(
+        "unknown: this replica took over the state of height {0} from others and does not have all blocks below it"
+    )]
+    TakenOver(u64),
     /// The store failed, or a record is damaged.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -255,11 +260,15 @@ impl Shared {
         &self.judge
     }
 
-    /// The block in which a request was executed and its position there, and the height this is of.
+    /// The block in which a request was executed and its position there, and the height this is of. Nothing only if it is certain that
+    /// it was not executed up to there.
     fn executed(&self, request: &Digest) -> Result<(u64, Option<(Block, u32)>), NoAnswer> {
         let height = self.published().ledger.header.height;
         let Some(location) = self.ledger.transaction(request)? else {
-            return Ok((height, None));
+            return match self.ledger.taken_over()? {
+                Some(taken_over) => Err(NoAnswer::TakenOver(taken_over)),
+                None => Ok((height, None)),
+            };
         };
         let block = self.ledger.block(location.height)?;
         let block = block.ok_or(NoAnswer::NotKept(location.height))?;
@@ -269,7 +278,7 @@ impl Shared {
     /// Where a request was executed and with what outcome, and the height this is of.
     ///
     /// # Errors
-    /// If the block is not kept any more, the store fails or a record is damaged.
+    /// If this replica cannot know, the store fails or a record is damaged.
     pub fn transaction(&self, request: &Digest) -> Result<(u64, Option<TransactionReport>), NoAnswer> {
         let (height, found) = self.executed(request)?;
         let report = found.and_then(|(block, position)| {
@@ -317,7 +326,7 @@ impl Shared {
         };
         let unanswered = |why: NoAnswer| match why {
             NoAnswer::Store(error) => failed(error),
-            NoAnswer::NotKept(_) => Answer::Unavailable(Text::from(why.to_string())),
+            NoAnswer::NotKept(_) | NoAnswer::TakenOver(_) => Answer::Unavailable(Text::from(why.to_string())),
         };
         match query {
             Query::Status => Answer::Status(self.status()),

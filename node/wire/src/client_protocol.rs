@@ -192,14 +192,14 @@ pub enum Answer {
     },
     /// To [`Query::Block`]; none if the replica does not have it.
     Block(Option<BlockReport>),
-    /// To [`Query::Transaction`]; none if it was not executed as far as this replica knows.
+    /// To [`Query::Transaction`]; none if it was not executed up to that height. A replica that cannot tell is [`Answer::Unavailable`].
     Transaction {
         /// The height the answer is of.
         height: u64,
         /// Where and how it was executed.
         found: Option<TransactionReport>,
     },
-    /// To [`Query::Receipt`]; none if it was not executed as far as this replica knows.
+    /// To [`Query::Receipt`]; none as for a transaction.
     Receipt {
         /// The height the answer is of.
         height: u64,

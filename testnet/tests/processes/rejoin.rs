@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
+use tagma_client::{Client, Config, QueryError};
 use tagma_crypto::encode::Blob;
 use tagma_pbft::Message;
 use tagma_testnet::load::{Load, Pace};
 use tagma_testnet::observe::Observer;
 use tagma_testnet::plan::{ACCOUNT_NAMES, INITIAL_BALANCE};
+use tagma_wire::client_protocol::{Answer, Query};
 
 use crate::relay::{Relay, Way};
 use crate::support::{PATIENCE, Running, configure, log, until, until_acknowledged, words};
@@ -153,6 +155,29 @@ fn with_the_blocks_gone_it_takes_over_a_verified_state_and_drops_a_source_that_l
         let kept = "whose block is not kept here any more";
         assert!(words(&asked).contains(kept), "{}", words(&asked));
     }
+    // Nor does what was executed in blocks that it never had, as far as it knows.
+    let unknown = net.runtime.block_on(async {
+        let network = tagma_client::Network::from_genesis(&genesis).unwrap();
+        let client = Client::start(network, Config::default()).unwrap();
+        let mut unknown = 0;
+        for paid in paid.iter().step_by(16).map(|one| &one.paid) {
+            match client
+                .query(away, Query::Transaction(paid.request), PATIENCE)
+                .await
+            {
+                Ok(Answer::Transaction { found, .. }) => {
+                    let found = found.map(|found| (found.height, found.outcome));
+                    assert_eq!(found, Some((paid.height, paid.outcome)));
+                }
+                Err(QueryError::Unavailable(why)) => {
+                    unknown += usize::from(why.contains("took over the state"))
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        unknown
+    });
+    assert!(unknown > 0, "nothing was executed while it was away");
     for (node, accounts) in &shown {
         assert_eq!(accounts, &shown[&0], "n{node} and n0");
         let nonces: u64 = accounts.iter().map(|account| account.next_nonce).sum();
