@@ -122,7 +122,7 @@ impl Replica {
         let collected = self.log.collected();
         for (_, (seq, body)) in recovered.bodies {
             if seq > collected {
-                // What was accepted says so itself; for anything else it is not known how much of it was checked.
+                // How much of it was checked is not on disk.
                 self.log.keep_body(seq, body, Extent::Share);
             }
         }

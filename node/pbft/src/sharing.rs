@@ -11,7 +11,7 @@
 //! checked in part is as good as unchecked to it anywhere else ([`Extent`](crate::log::Extent)). What is committed, or chosen by a new
 //! view, was prepared.
 //!
-//! A bad request is now found by one correct replica at least and not by all. Its VIEW-CHANGE makes the others look at everything that
+//! A bad request is found by one correct replica at least, not by all. Its VIEW-CHANGE makes the others look at everything that
 //! they have left to somebody until then ([`Replica::check_all_left`]), so the primary is left but one message later than if all had
 //! checked all. A primary that shows its batch to others only after that is left when those who stand by find it late.
 

@@ -177,7 +177,7 @@ impl Replica {
             None => {
                 // Others may have left while this replica could not follow them.
                 self.on_candidates_changed(out);
-                if !self.candidates.is_empty() {
+                if !self.candidates.is_empty() && self.mode() == Mode::Normal {
                     self.check_all_left(out);
                 }
                 let open: Vec<SeqNum> = self.log.above(self.executed).map(|(seq, _)| seq).collect();

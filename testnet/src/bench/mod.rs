@@ -7,6 +7,7 @@ pub mod limits;
 pub mod load;
 pub mod messages;
 pub mod new_view;
+pub mod quiet;
 pub mod report;
 mod sizes;
 pub mod usage;

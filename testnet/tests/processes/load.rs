@@ -4,6 +4,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use tagma_testnet::bench::load::{Arrival, Bed, Bench, Pace, Span};
+use tagma_testnet::bench::quiet::Quiet;
 
 use crate::support::{programs, runtime, testnet_program, turn};
 
@@ -16,6 +17,7 @@ fn a_short_load_is_acknowledged_counted_and_timed_from_when_it_was_due() {
         accounts: 20,
         lookahead: 32,
         seed: 1,
+        quiet: Quiet::default(),
     };
     let span = Span {
         warm_up: Duration::from_millis(500),

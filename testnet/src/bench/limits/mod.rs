@@ -17,6 +17,7 @@ use tagma_ledger::Parameters;
 
 use super::configuration::Configuration;
 use super::load::{self, Bench, Measured, Span};
+use super::quiet::Quiet;
 use super::sizes::Sizes;
 use super::usage::Shares;
 use super::{Drawn, write_results};
@@ -54,6 +55,8 @@ pub(super) struct LimitsArgs {
     warm_up: Duration,
     #[command(flatten)]
     drawn: Drawn,
+    #[command(flatten)]
+    quiet: Quiet,
     /// The directory that gets results-limits.json and report-limits.html
     #[arg(long, default_value = "bench-results")]
     out: PathBuf,
@@ -86,6 +89,7 @@ pub(super) fn run(args: &LimitsArgs) -> Result<(), Error> {
         accounts: args.drawn.accounts,
         lookahead: Parameters::default().lookahead,
         seed: args.drawn.seed,
+        quiet: args.quiet,
     };
     for nodes in &args.nodes {
         load::check(&bench(*nodes), args.duration)?;

@@ -12,6 +12,7 @@ use super::accounts::Accounts;
 use super::generator::{Generator, Pace, Span, Tally};
 use super::measured::{Measured, Memory};
 use super::transfers::Transfers;
+use crate::bench::quiet::Quiet;
 use crate::bench::usage::{Cores, Usage, disk_bytes, threads};
 use crate::error::Error;
 use crate::network::{GRACE, Network, READY};
@@ -39,6 +40,9 @@ pub struct Bench {
     pub lookahead: u32,
     /// What keys, accounts and arrivals are drawn from.
     pub seed: u64,
+    /// When a load is measured again.
+    #[serde(flatten)]
+    pub quiet: Quiet,
 }
 
 /// A running network with a client that loads it.
@@ -48,6 +52,7 @@ pub struct Bed {
     alive: Vec<u16>,
     seed: u64,
     loads: u64,
+    quiet: Quiet,
 }
 
 /// A living replica and what it has used.
@@ -115,6 +120,7 @@ impl Bed {
             network,
             seed: bench.seed,
             loads: 0,
+            quiet: bench.quiet,
         })
     }
 
@@ -124,11 +130,22 @@ impl Bed {
         &self.network
     }
 
-    /// Loads the network and measures. The outcome of everything sent is waited for before this returns.
+    /// Loads the network and measures, again if the host took too much meanwhile. The outcome of everything sent is waited for before this
+    /// returns.
     ///
     /// # Errors
     /// [`Error::NothingMeasured`] if nothing was acknowledged; [`Error::NodeEnded`] if a replica ended.
     pub async fn measure(&mut self, pace: Pace, span: Span) -> Result<Measured, Error> {
+        let quiet = self.quiet;
+        quiet
+            .measure(
+                |measured: &Measured| measured.cores,
+                async || self.measure_once(pace, span).await,
+            )
+            .await
+    }
+
+    async fn measure_once(&mut self, pace: Pace, span: Span) -> Result<Measured, Error> {
         let generator = self
             .generator
             .take()

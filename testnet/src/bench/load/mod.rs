@@ -18,6 +18,7 @@ use serde::Serialize;
 use tagma_ledger::Parameters;
 
 use super::configuration::Configuration;
+use super::quiet::Quiet;
 use super::{Drawn, write_results};
 use crate::cli::{block_on, duration};
 use crate::error::Error;
@@ -55,6 +56,8 @@ pub(super) struct LoadArgs {
     warm_up: Duration,
     #[command(flatten)]
     drawn: Drawn,
+    #[command(flatten)]
+    quiet: Quiet,
     /// Backups to kill (SIGKILL) before the load, at most f
     #[arg(long, default_value_t = 0)]
     crashed: u16,
@@ -87,6 +90,7 @@ pub(super) fn run(args: &LoadArgs) -> Result<(), Error> {
         accounts: args.drawn.accounts,
         lookahead: Parameters::default().lookahead,
         seed: args.drawn.seed,
+        quiet: args.quiet,
     };
     check(&bench, args.duration)?;
     let span = Span {
@@ -156,7 +160,7 @@ pub(super) fn check(bench: &Bench, duration: Duration) -> Result<(), Error> {
 pub(super) fn describe(bench: &Bench, span: Span) -> String {
     format!(
         "n = {}, f = {}, {} crashed · {} accounts, at most {} outstanding each · seed {} · {} s after {} s of warm-up · transcripts off, \
-         log level warn · the client library sends again after {} s",
+         log level warn · the client library sends again after {} s{}",
         bench.nodes,
         plan::faults(bench.nodes),
         bench.crashed,
@@ -165,7 +169,8 @@ pub(super) fn describe(bench: &Bench, span: Span) -> String {
         bench.seed,
         span.duration.as_secs_f64(),
         span.warm_up.as_secs_f64(),
-        RETRY.as_secs()
+        RETRY.as_secs(),
+        bench.quiet
     )
 }
 

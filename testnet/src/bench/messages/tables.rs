@@ -129,7 +129,8 @@ pub(super) fn remarks(runs: &[Row]) -> Vec<String> {
     remarks
 }
 
-/// What it saves that f backups stand by and the others share out what is to be checked, in words: `standby` against the network of the same size among `runs`.
+/// What it saves that f backups stand by and the others share out what is to be checked, in words: `standby` against the network of the
+/// same size among `runs`.
 pub(super) fn standby(runs: &[Row], standby: Option<&Counts>) -> String {
     let pair = standby.and_then(|counts| {
         let all = runs.iter().map(|row| &row.counts);

@@ -27,6 +27,7 @@ use tagma_ledger::Parameters;
 
 use super::configuration::Configuration;
 use super::load::{Arrival, Bench, Pace, Span};
+use super::quiet::Quiet;
 use super::sizes::Sizes;
 use super::{Drawn, write_results};
 use crate::cli::{block_on, duration};
@@ -124,6 +125,8 @@ pub struct VersusArgs {
     warm_up: Duration,
     #[command(flatten)]
     drawn: Drawn,
+    #[command(flatten)]
+    quiet: Quiet,
     /// The directory that gets results-versus.json and report-versus.html
     #[arg(long, default_value = "bench-results")]
     out: PathBuf,
@@ -151,6 +154,7 @@ pub fn run(args: &VersusArgs) -> Result<(), Error> {
             accounts: args.drawn.accounts,
             lookahead: Parameters::default().lookahead,
             seed: args.drawn.seed,
+            quiet: args.quiet,
         },
         value_bytes: Sizes::measured().request,
     };
@@ -158,13 +162,14 @@ pub fn run(args: &VersusArgs) -> Result<(), Error> {
     println!(
         "{} rounds, one system after the other, one at a time · values of {} bytes, as long as a signed transfer · {} s after {} s of \
          warm-up each · closed loop with {:?} in flight, on servers that give way to the load and on others (the better counts), then with \
-         1, then open loop (Poisson, seed {}) at half the peak",
+         1, then open loop (Poisson, seed {}) at half the peak{}",
         args.rounds,
         setting.value_bytes,
         args.duration.as_secs_f64(),
         args.warm_up.as_secs_f64(),
         args.in_flight,
-        args.drawn.seed
+        args.drawn.seed,
+        args.quiet
     );
     let mut systems: Vec<SystemResult> = args.systems.iter().map(|name| name.result(&setting)).collect();
     for system in &systems {

@@ -14,8 +14,8 @@ pub(super) fn report(results: &Results) -> Report {
             results.configuration.to_string(),
             format!(
                 "values of {} bytes, as long as a signed transfer; each measurement {} s after {} s of warm-up; medians over the rounds, \
-                 ratios round by round; seed {}",
-                results.value_bytes, results.seconds, results.warm_up_seconds, results.seed
+                 ratios round by round; seed {}{}",
+                results.value_bytes, results.seconds, results.warm_up_seconds, results.seed, results.quiet
             ),
         ],
     );

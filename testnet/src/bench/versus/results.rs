@@ -10,6 +10,7 @@ use super::systems::{Name, Setting};
 use crate::bench::configuration::Configuration;
 use crate::bench::load::{Measured, Quantiles, Span, Tally};
 use crate::bench::median;
+use crate::bench::quiet::Quiet;
 use crate::bench::usage::{Shares, percent};
 
 /// One load on one system.
@@ -287,6 +288,8 @@ pub struct Results {
     pub(super) configuration: Configuration,
     pub(super) value_bytes: usize,
     accounts: u64,
+    #[serde(flatten)]
+    pub(super) quiet: Quiet,
     pub(super) seed: u64,
     pub(super) seconds: f64,
     pub(super) warm_up_seconds: f64,
@@ -314,6 +317,7 @@ impl Results {
             configuration,
             value_bytes: setting.value_bytes,
             accounts: setting.bench.accounts,
+            quiet: setting.bench.quiet,
             seed: setting.bench.seed,
             seconds: duration.as_secs_f64(),
             warm_up_seconds: warm_up.as_secs_f64(),

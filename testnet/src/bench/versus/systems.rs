@@ -12,6 +12,7 @@ use super::results::{Sample, SystemResult};
 use super::servers::{Servers, on_path};
 use super::zookeeper::{self, ZooKeeper, ZooKeeperClient};
 use crate::bench::load::{Bed, Bench, Generator, Pace, Span, Target};
+use crate::bench::quiet::Quiet;
 use crate::bench::usage::{Cores, Usage};
 use crate::error::Error;
 use crate::process::Programs;
@@ -126,6 +127,7 @@ pub(super) struct Loaded<T: Target> {
     generator: Option<Generator<T>>,
     value: Bytes,
     seed: u64,
+    quiet: Quiet,
 }
 
 impl<T: Target> Loaded<T> {
@@ -138,10 +140,21 @@ impl<T: Target> Loaded<T> {
             generator: None,
             value: value.into(),
             seed: setting.bench.seed,
+            quiet: setting.bench.quiet,
         }
     }
 
     async fn measure(&mut self, servers: &mut Servers, pace: Pace, span: Span) -> Result<Sample, Error> {
+        let quiet = self.quiet;
+        quiet
+            .measure(
+                |sample: &Sample| sample.cores,
+                async || self.measure_once(servers, pace, span).await,
+            )
+            .await
+    }
+
+    async fn measure_once(&mut self, servers: &mut Servers, pace: Pace, span: Span) -> Result<Sample, Error> {
         let generator = self
             .generator
             .take()
