@@ -61,6 +61,8 @@ pub enum TransactionRead {
         report: TransactionReport,
         /// The replicas that say so.
         supporters: Vec<u16>,
+        /// The replicas that say something else, or that it was not executed although they are as far as that: they are faulty.
+        liars: Vec<u16>,
     },
     /// f + 1 replicas have not executed it, as of this height or a later one.
     NotExecuted {
@@ -347,9 +349,18 @@ fn choose_transaction(
         let same = found.iter().filter(|(_, other)| other == report);
         let supporters: Vec<u16> = same.map(|(id, _)| *id).collect();
         if supporters.len() >= needed {
+            let lies = |height: u64, found: Option<&TransactionReport>| match found {
+                Some(other) => other != report,
+                None => height >= report.height,
+            };
+            let told = answers
+                .iter()
+                .filter_map(|(id, answer)| Some((*id, answer.as_ref().ok()?)));
+            let liars = told.filter(|(_, (height, found))| lies(*height, found.as_ref()));
             return Some(TransactionRead::Executed {
                 report: *report,
                 supporters,
+                liars: liars.map(|(id, _)| id).collect(),
             });
         }
     }

@@ -18,13 +18,23 @@ use crate::read::{Answers, heard, height_without, no_match};
 /// What is known of a request's receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReceiptRead {
-    /// It was executed, which this proves to everybody.
-    Receipt(Box<PortableReceipt>),
+    /// It was executed.
+    Receipt(Box<Gathered>),
     /// f + 1 replicas have not executed it, as of this height or a later one.
     NotExecuted {
         /// The least of their heights.
         height: u64,
     },
+}
+
+/// A receipt, and who would rather have had another one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gathered {
+    /// Proves to everybody that the request was executed, and with what outcome.
+    pub receipt: PortableReceipt,
+    /// The replicas whose answer is of another header or does not hold, or who have not executed the request although they are as far
+    /// as that: they are faulty.
+    pub liars: Vec<u16>,
 }
 
 /// The height an answer is of, and what the replica adds.
@@ -44,8 +54,8 @@ impl Client {
     ) -> Result<ReceiptRead, ReadError> {
         let needed = self.network().weak_quorum();
         let choose = |answers: &Answers<Part>| {
-            if let Some(receipt) = join(judge, &hash, answers, needed) {
-                return Some(ReceiptRead::Receipt(Box::new(receipt)));
+            if let Some(gathered) = join(judge, &hash, answers, needed) {
+                return Some(ReceiptRead::Receipt(Box::new(gathered)));
             }
             let without = heard(answers).filter(|(_, found)| found.is_none());
             let height = height_without(without.map(|(height, _)| height), needed)?;
@@ -65,7 +75,7 @@ impl Client {
         judge: &Judge,
         hash: Digest,
         within: Duration,
-    ) -> Result<PortableReceipt, ReadError> {
+    ) -> Result<Gathered, ReadError> {
         let needed = self.network().weak_quorum();
         let choose = |answers: &Answers<Part>| join(judge, &hash, answers, needed);
         let explain = |answers: &Answers<Part>| explain(judge, &hash, answers, needed);
@@ -90,7 +100,7 @@ fn explain(judge: &Judge, hash: &Digest, answers: &Answers<Part>, needed: usize)
 }
 
 /// The receipt that the good ones of these answers make, if there are `needed` for one header.
-fn join(judge: &Judge, hash: &Digest, answers: &Answers<Part>, needed: usize) -> Option<PortableReceipt> {
+fn join(judge: &Judge, hash: &Digest, answers: &Answers<Part>, needed: usize) -> Option<Gathered> {
     let mut headers: BTreeMap<Digest, Vec<(Endorsement, &ReceiptReport)>> = BTreeMap::new();
     // In order of number, as attestations have to be.
     for (id, answer) in answers {
@@ -113,11 +123,35 @@ fn join(judge: &Judge, hash: &Digest, answers: &Answers<Part>, needed: usize) ->
         let good = |report: &ReceiptReport| part(judge, hash, report).ok();
         let inclusion = parts.iter().find_map(|(_, report)| good(report))?;
         let attestations = parts.into_iter().take(needed);
-        Some(PortableReceipt {
+        let receipt = PortableReceipt {
             inclusion,
             attestations: attestations.map(|(attestation, _)| attestation).collect(),
-        })
+        };
+        let liars = liars(judge, hash, answers, &receipt);
+        Some(Gathered { receipt, liars })
     })
+}
+
+/// Who contradicts a receipt that f + 1 replicas attest.
+fn liars(judge: &Judge, hash: &Digest, answers: &Answers<Part>, receipt: &PortableReceipt) -> Vec<u16> {
+    let accepted = &receipt.inclusion.header;
+    let digest = accepted.digest();
+    let lies = |id: u16, (height, found): &Part| match found {
+        None => *height >= accepted.height,
+        Some(report) => {
+            let sender = ReplicaId::new(id);
+            let signed = report
+                .attestation
+                .is_none_or(|signature| attests(judge.ring(), &digest, &Endorsement { sender, signature }));
+            report.header != *accepted || !signed || part(judge, hash, report).is_err()
+        }
+    };
+    let told = answers
+        .iter()
+        .filter_map(|(id, answer)| Some((*id, answer.as_ref().ok()?)));
+    told.filter(|(id, part)| lies(*id, part))
+        .map(|(id, _)| id)
+        .collect()
 }
 
 /// What a replica shows, if every hash and every signature of it holds; else what is wrong with it.

@@ -120,7 +120,10 @@ async fn a_block_has_a_body_that_fits_its_header() {
 async fn a_request_was_executed_if_f_plus_1_say_so() {
     let (fakes, hash) = ordered(&[Honest, Honest, Liar, Silent]);
     let client = fakes.client();
-    let TransactionRead::Executed { report, supporters } = client.transaction(hash, PATIENCE).await.unwrap()
+    let read = client.transaction(hash, PATIENCE).await.unwrap();
+    let TransactionRead::Executed {
+        report, supporters, ..
+    } = read
     else {
         panic!("two of four have executed it");
     };
@@ -152,16 +155,37 @@ async fn a_receipt_is_made_of_what_f_plus_1_attest() {
     let (fakes, hash) = ordered(&[Liar, Honest, Silent, Honest]);
     let judge = Judge::new(&fakes.genesis).unwrap();
     let client = fakes.client();
-    let ReceiptRead::Receipt(receipt) = client.receipt(&judge, hash, PATIENCE).await.unwrap() else {
+    let ReceiptRead::Receipt(gathered) = client.receipt(&judge, hash, PATIENCE).await.unwrap() else {
         panic!("it was executed");
     };
-    let proved = receipt.check(&judge).unwrap();
+    let proved = gathered.receipt.check(&judge).unwrap();
     assert_eq!(
         (proved.request, proved.receipt.outcome),
         (hash, Outcome::Transferred)
     );
     let attested: Vec<u16> = proved.attested_by.iter().map(|id| id.get()).collect();
     assert_eq!(attested, [1, 3]);
+    // It is named, whenever its answer is among those that came in time.
+    let named = async |of: &str| {
+        for _ in 0..100 {
+            let liars = if of == "receipt" {
+                let read = client.receipt_of_executed(&judge, hash, PATIENCE).await;
+                read.unwrap().liars
+            } else {
+                match client.transaction(hash, PATIENCE).await.unwrap() {
+                    TransactionRead::Executed { liars, .. } => liars,
+                    TransactionRead::NotExecuted { .. } => panic!("two of four have executed it"),
+                }
+            };
+            match *liars {
+                [] => {}
+                [0] => return true,
+                _ => panic!("{liars:?} are named"),
+            }
+        }
+        false
+    };
+    assert!(named("receipt").await && named("transaction").await);
 
     let unknown = tagma_crypto::Digest::of("test", &[]);
     let none = client.receipt(&judge, unknown, PATIENCE).await.unwrap();

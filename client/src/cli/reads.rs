@@ -9,7 +9,7 @@ use tagma_ledger::{Operation, SignedTransaction};
 use super::context::Context;
 use super::failure::Failure;
 use super::output::{names, table, warn};
-use super::submit::{End, finish, ordered_read, read_outcome};
+use super::submit::{End, finish, ordered_read, read_outcome, warn_of_liars};
 use super::{BalanceArgs, Read, wording};
 
 /// A balance with where it comes from.
@@ -177,21 +177,28 @@ pub(crate) async fn tx_status(hash: &Digest, context: Context) -> Result<ExitCod
     let client = context.client()?;
     let found = client.transaction(*hash, context.timeout).await?;
     client.close().await;
+    if let TransactionRead::Executed { liars, .. } = &found {
+        warn_of_liars(liars);
+    }
     let kept = context.pending.load(hash)?.is_some();
     context.format.emit(
         || match &found {
-            TransactionRead::Executed { report, supporters } => json!({
+            TransactionRead::Executed {
+                report,
+                supporters,
+                liars,
+            } => json!({
                 "schema": "tx/v1", "hash": hash,
                 "state": if report.outcome.is_success() { "committed" } else { "failed" },
                 "outcome": wording::outcome_json(&report.outcome), "height": report.height.to_string(),
-                "position": report.position, "supporters": supporters, "kept": kept,
+                "position": report.position, "supporters": supporters, "liars": liars, "kept": kept,
             }),
             TransactionRead::NotExecuted { height } => json!({
                 "schema": "tx/v1", "hash": hash, "state": "not_executed", "height": height.to_string(), "kept": kept,
             }),
         },
         || match &found {
-            TransactionRead::Executed { report, supporters } => format!(
+            TransactionRead::Executed { report, supporters, .. } => format!(
                 "executed at height {}, position {}: {} (says {})",
                 report.height,
                 report.position,

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tagma_client::receipt::ReceiptRead;
+use tagma_client::receipt::{Gathered, ReceiptRead};
 use tagma_client::{Client, ExitCode};
 use tagma_crypto::{Digest, PublicKey};
 use tagma_evidence::receipt::{Proved, verify};
@@ -16,6 +16,7 @@ use tagma_pbft::ReplicaId;
 use super::context::{Context, home, judge};
 use super::failure::Failure;
 use super::output::names;
+use super::submit::warn_of_liars;
 use super::verdicts::verdicts;
 use super::{Common, wording};
 
@@ -32,7 +33,10 @@ pub(crate) async fn receipt(
     let read = client.receipt(&judge, *hash, context.timeout).await?;
     client.close().await;
     let receipt = match read {
-        ReceiptRead::Receipt(receipt) => *receipt,
+        ReceiptRead::Receipt(gathered) => {
+            warn_of_liars(&gathered.liars);
+            gathered.receipt
+        }
         ReceiptRead::NotExecuted { height } => {
             return Err(Failure::new(
                 ExitCode::Rejected,
@@ -71,7 +75,8 @@ pub(crate) async fn keep(
 ) -> Result<String, Failure> {
     let kept = async {
         let judge = judge(&context.genesis)?;
-        let receipt = client.receipt_of_executed(&judge, *hash, within).await?;
+        let Gathered { receipt, liars } = client.receipt_of_executed(&judge, *hash, within).await?;
+        warn_of_liars(&liars);
         let name = receipt.file_name();
         write(Path::new(&name), &receipt.to_text(&context.genesis.chain_id()))?;
         Ok(name)

@@ -326,13 +326,17 @@ pub(crate) fn end_of(error: SubmitError) -> Result<End, Failure> {
 
 fn executed(read: TransactionRead) -> Option<End> {
     match read {
-        TransactionRead::Executed { report, supporters } => Some(End::Executed {
+        TransactionRead::Executed {
+            report,
+            supporters,
+            liars,
+        } => Some(End::Executed {
             verdict: Verdict {
                 outcome: report.outcome,
                 height: report.height,
             },
             supporters,
-            liars: Vec::new(),
+            liars,
             latency: None,
         }),
         TransactionRead::NotExecuted { .. } => None,

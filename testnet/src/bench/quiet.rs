@@ -72,7 +72,7 @@ impl Quiet {
                 break;
             }
             eprintln!(
-                "the host took {} % of the processors' time: once more …",
+                "the host took {} % of the processors' time at best: once more …",
                 percent(Some(least))
             );
             tokio::time::sleep(rest).await;

@@ -170,7 +170,7 @@ fn with_the_blocks_gone_it_takes_over_a_verified_state_and_drops_a_source_that_l
                     assert_eq!(found, Some((paid.height, paid.outcome)));
                 }
                 Err(QueryError::Unavailable(why)) => {
-                    unknown += usize::from(why.contains("took over the state"))
+                    unknown += usize::from(why.contains("took over the state"));
                 }
                 other => panic!("{other:?}"),
             }

@@ -199,7 +199,7 @@ impl Summary {
     }
 }
 
-fn stolen<'a>(samples: &mut dyn Iterator<Item = &'a Sample>) -> Option<f64> {
+fn stolen(samples: &mut dyn Iterator<Item = &Sample>) -> Option<f64> {
     median(samples.filter_map(|sample| Some(sample.cores?.stolen)))
 }
 
