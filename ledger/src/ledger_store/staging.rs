@@ -113,7 +113,8 @@ impl<S: Store> LedgerStore<S> {
     }
 
     /// Assembles the state once no part is missing, and gives it together with the one write that switches it in: its header, the
-    /// accounts of the differing buckets, the state's height ([`LedgerStore::taken_over`] from then on), and an empty staging area. `None` if parts are missing still.
+    /// accounts of the differing buckets, the state's height ([`LedgerStore::taken_over`] from then on), and an empty staging area. `None`
+    /// if parts are missing still.
     ///
     /// # Errors
     /// If the store fails, or a part that was put aside is damaged.

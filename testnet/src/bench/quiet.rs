@@ -46,7 +46,8 @@ impl fmt::Display for Quiet {
 }
 
 impl Quiet {
-    /// Measures until it was quiet enough, at most so often; `shares` says how the processors' time was divided meanwhile.
+    /// Measures until it was quiet enough, at most so often; `shares` says how the processors' time was divided meanwhile. What the other
+    /// times showed is not kept.
     ///
     /// # Errors
     /// As `once`.

@@ -96,8 +96,7 @@ impl Cores {
     }
 
     /// How the time since `earlier` was divided; none if no tick has passed.
-    #[must_use]
-    pub fn since(&self, earlier: &Self) -> Option<Shares> {
+    fn since(&self, earlier: &Self) -> Option<Shares> {
         let total = self.total.checked_sub(earlier.total).filter(|ticks| *ticks > 0)?;
         #[expect(
             clippy::cast_precision_loss,
@@ -112,6 +111,12 @@ impl Cores {
 }
 
 impl Shares {
+    /// How the time between two moments was divided; none where it is not known.
+    #[must_use]
+    pub fn between(before: Option<Cores>, after: Option<Cores>) -> Option<Self> {
+        after?.since(&before?)
+    }
+
     /// What was stolen, in percent, for a table; a dash where it is not known.
     #[must_use]
     pub fn stolen_percent(shares: Option<Self>) -> String {
@@ -194,7 +199,7 @@ mod tests {
         let at = |line: &str| Cores::parse(&format!("{line}\ncpu0 1 2 3\n"));
         let before = at("cpu  100 20 30 400 50 6 7 10 99 99").unwrap();
         let after = at("cpu  130 20 40 440 60 6 7 20 500 500").unwrap();
-        let shares = after.since(&before).unwrap();
+        let shares = Shares::between(Some(before), Some(after)).unwrap();
         assert!((shares.idle - 0.5).abs() < 1e-9 && (shares.stolen - 0.1).abs() < 1e-9);
         assert_eq!(Shares::stolen_percent(Some(shares)), "10.0");
         assert_eq!((before.since(&before), before.since(&after)), (None, None));

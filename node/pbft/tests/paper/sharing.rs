@@ -157,6 +157,31 @@ fn checks(cluster: &mut Cluster, i: u16) -> usize {
     std::iter::from_fn(|| cluster.check(i).then_some(())).count()
 }
 
+/// n1 has left because of it before the others see it, so that its VIEW-CHANGE makes nobody look.
+#[test]
+fn a_bad_batch_that_is_shown_after_a_view_change_is_found_when_it_is_late() {
+    let mut cluster = standing(4);
+    cluster.isolate(0);
+    let proposal = cluster.pre_prepare(0, 1, &["bad", "a"]);
+    cluster.feed(1, 0, proposal.clone()).unwrap();
+    cluster.settle();
+    for i in [2, 3] {
+        cluster.feed(i, 0, proposal.clone()).unwrap();
+    }
+    cluster.settle();
+    // n2 has checked the good half, n3 stands by.
+    let refuse = |i: &u16| cluster.replica(*i).mode() == Mode::ViewChange;
+    assert_eq!((1..4).filter(refuse).collect::<Vec<_>>(), [1]);
+    assert_eq!(voters(&cluster, "PREPARE"), [2]);
+    cluster.run(cluster.tuning.request_timeout / 2);
+    // n2 follows f + 1 others and need not know why.
+    for (i, convicts) in [(1, 1), (2, 0), (3, 1)] {
+        assert_eq!(cluster.node(i).evidence.len(), convicts, "n{i}");
+        assert_eq!(cluster.replica(i).view(), v(1), "n{i}");
+    }
+    cluster.assert_evidence_is_sound(&[0]);
+}
+
 /// Whoever wants one view after the other cannot have everything checked by everybody again and again.
 #[test]
 fn the_first_view_change_of_somebody_is_a_reason_to_look_and_no_other() {

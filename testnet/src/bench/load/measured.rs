@@ -175,10 +175,7 @@ impl Measured {
             threads: per_thread(pairs()),
             generator_cpu: own_cpu.as_secs_f64() * 1e6
                 / (count(tally.acknowledged) / seconds * between.as_secs_f64()),
-            cores: after
-                .cores
-                .zip(before.cores)
-                .and_then(|(after, before)| after.since(&before)),
+            cores: Shares::between(before.cores, after.cores),
             rss: after.replicas.iter().map(|look| look.usage.rss).collect(),
             peak_rss: after.replicas.iter().map(|look| look.usage.peak_rss).collect(),
             disk_growth: mean(&per_executed, &|look| count(look.disk)),

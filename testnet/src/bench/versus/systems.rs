@@ -13,7 +13,7 @@ use super::servers::{Servers, on_path};
 use super::zookeeper::{self, ZooKeeper, ZooKeeperClient};
 use crate::bench::load::{Bed, Bench, Generator, Pace, Span, Target};
 use crate::bench::quiet::Quiet;
-use crate::bench::usage::{Cores, Usage};
+use crate::bench::usage::{Cores, Shares, Usage};
 use crate::error::Error;
 use crate::process::Programs;
 
@@ -168,9 +168,7 @@ impl<T: Target> Loaded<T> {
         tokio::time::sleep_until((began + span.end()).into()).await;
         let servers_cpu = servers.cpu()?.saturating_sub(servers_before);
         let client_cpu = Usage::own().unwrap_or_default().cpu.saturating_sub(own_before);
-        let cores = Cores::now()
-            .zip(cores)
-            .and_then(|(after, before)| after.since(&before));
+        let cores = Shares::between(cores, Cores::now());
         let (generator, tally) = load.finish().await?;
         self.generator = Some(generator);
         if tally.acknowledged == 0 {
