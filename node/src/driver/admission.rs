@@ -1,4 +1,4 @@
-//! Frames of clients: decoded with limits, requests checked in batches, questions passed on to the reader.
+//! Frames of clients: decoded with limits, requests checked in batches, questions passed on to their reader.
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::Sender;
@@ -12,7 +12,7 @@ use tagma_wire::{ClientEvent, ClientEvents, ConnectionId, FramePermit};
 
 use super::clients::Clients;
 use super::gate::{Gate, Source};
-use super::reader::Job;
+use super::reader::ClientQuestion;
 use super::shared::Shared;
 use super::{Inbox, Wake};
 use crate::core::{Admissible, ClientId, CoreInput, LedgerRules, ValidRequest};
@@ -41,7 +41,7 @@ pub(super) struct Admission {
     pub(super) chain: Digest,
     pub(super) clients: Clients,
     pub(super) inbox: Inbox,
-    pub(super) reader: Sender<Job>,
+    pub(super) reader: Sender<ClientQuestion>,
     pub(super) metrics: Metrics,
     pub(super) shared: Arc<Shared>,
     /// Requests with bad signatures a connection may send.
@@ -177,7 +177,7 @@ impl Admission {
             }
             Ok(ClientRequest::Query { id, query }) => {
                 // A reader that is gone means that the process ends; nobody waits for an answer then.
-                let _ = self.reader.send(Job::Query {
+                let _ = self.reader.send(ClientQuestion {
                     connection,
                     id,
                     query,

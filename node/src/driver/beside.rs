@@ -12,11 +12,12 @@ use tagma_pbft::io::Check;
 
 use super::clients::Clients;
 use super::mesh::Mesh;
+use super::reader::{self, ClientQuestion, PeerQuestion};
 use super::shared::Shared;
 use super::sync::Disk;
 use super::transcript::Transcript;
 use super::verification::run_checks;
-use super::{Inbox, evidence, execution, reader, sync};
+use super::{Inbox, evidence, execution, sync};
 use crate::core::Executor;
 use crate::exit::{Exit, Failure};
 use crate::metrics::Metrics;
@@ -45,7 +46,8 @@ pub(super) struct Beside {
     pub(super) sync: Sender<sync::Group>,
     pub(super) executor: execution::Executing<Arc<RocksStore>>,
     pub(super) checker: Sender<Check>,
-    pub(super) reader: Sender<reader::Job>,
+    pub(super) peer_reader: Sender<PeerQuestion>,
+    pub(super) client_reader: Sender<ClientQuestion>,
     pub(super) evidence: Sender<Evidence>,
     pub(super) transcript: Transcript,
     pub(super) threads: Vec<JoinHandle<()>>,
@@ -69,7 +71,8 @@ impl Beside {
         let (sync, groups): (_, Receiver<sync::Group>) = mpsc::channel();
         let (executions, jobs) = mpsc::channel();
         let (checker, checks) = mpsc::channel();
-        let (reader, questions) = mpsc::channel();
+        let (peer_reader, of_peers) = mpsc::channel();
+        let (client_reader, of_clients) = mpsc::channel();
         let (evidence, found) = mpsc::channel();
         let mut recorder = None;
         let transcript = match transcript {
@@ -112,8 +115,12 @@ impl Beside {
             thread("checker", move || {
                 run_checks(&verifier, &checks, &inbox, &metrics);
             })?,
-            thread("reader", move || {
-                reader::run(&questions, &shared, &mesh, &clients);
+            thread("peer-reader", {
+                let shared = Arc::clone(&shared);
+                move || reader::answer_peers(&of_peers, &shared, &mesh)
+            })?,
+            thread("client-reader", move || {
+                reader::answer_clients(&of_clients, &shared, &clients);
             })?,
             thread("evidence", move || {
                 evidence::run(&judge, &directory, &found);
@@ -125,7 +132,8 @@ impl Beside {
             sync,
             executor: executing,
             checker,
-            reader,
+            peer_reader,
+            client_reader,
             evidence,
             transcript,
             threads,

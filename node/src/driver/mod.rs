@@ -4,7 +4,7 @@
 //! peers ──▶ verification ┐                  ┌──▶ sync ─────▶ (Synced comes back)
 //! clients ▶ admission ─┼──▶ the loop: step ─┼──▶ executor ─▶ (Executed comes back)
 //! timers ──────────────┘                    ├──▶ checker ──▶ (Checked comes back)
-//!                                           ├──▶ reader ───▶ answers from the store
+//!                                           ├──▶ readers ──▶ answers from the store
 //!                                           ├──▶ evidence ─▶ files
 //!                                           ├──▶ transcript, if one is kept
 //!                                           └──▶ peers and clients

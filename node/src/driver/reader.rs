@@ -1,4 +1,6 @@
-//! Answers from the store, for peers and clients. They take a disk's time, so they are given beside the loop.
+//! Answers from the store, for peers and clients. They take a disk's time, so they are given beside the loop, and clients', who may be
+//! many and ask for receipts, which take a whole block's hashes, on a thread of their own: a peer that has to catch up does not queue behind
+//! them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -34,21 +36,19 @@ impl Drop for Place {
     }
 }
 
-/// Something for the reader.
-pub(super) enum Job {
-    /// A peer's question.
-    Serve {
-        to: ReplicaId,
-        question: Serve,
-        _place: Place,
-    },
-    /// A client's question; the permit bounds how many of them wait.
-    Query {
-        connection: ConnectionId,
-        id: u64,
-        query: Query,
-        _permit: FramePermit,
-    },
+/// A peer's question.
+pub(super) struct PeerQuestion {
+    pub(super) from: ReplicaId,
+    pub(super) question: Serve,
+    pub(super) _place: Place,
+}
+
+/// A client's question; the permit bounds how many of them wait.
+pub(super) struct ClientQuestion {
+    pub(super) connection: ConnectionId,
+    pub(super) id: u64,
+    pub(super) query: Query,
+    pub(super) _permit: FramePermit,
 }
 
 /// Who has how many questions waiting, and was given what.
@@ -101,25 +101,22 @@ impl Questions {
     }
 }
 
-/// Answers until everybody who asks is gone.
-pub(super) fn run(jobs: &Receiver<Job>, shared: &Shared, mesh: &Mesh, clients: &Clients) {
-    while let Ok(job) = jobs.recv() {
-        match job {
-            Job::Serve { to, question, _place } => match question.answer(shared.ledger(), shared.chain()) {
-                Ok(Some(message)) => mesh.send(Recipient::One(to), &Arc::new(message)),
-                Ok(None) => {}
-                Err(error) => tracing::error!(peer = %to, %error, "cannot answer a peer from the store"),
-            },
-            Job::Query {
-                connection,
-                id,
-                query,
-                _permit,
-            } => {
-                let answer = shared.answer(&query);
-                clients.respond(connection, ClientResponse::Answer { id, answer });
-            }
+/// Answers peers until the loop is gone.
+pub(super) fn answer_peers(questions: &Receiver<PeerQuestion>, shared: &Shared, mesh: &Mesh) {
+    while let Ok(asked) = questions.recv() {
+        match asked.question.answer(shared.ledger(), shared.chain()) {
+            Ok(Some(message)) => mesh.send(Recipient::One(asked.from), &Arc::new(message)),
+            Ok(None) => {}
+            Err(error) => tracing::error!(peer = %asked.from, %error, "cannot answer a peer from the store"),
         }
+    }
+}
+
+/// Answers clients until admission is gone.
+pub(super) fn answer_clients(questions: &Receiver<ClientQuestion>, shared: &Shared, clients: &Clients) {
+    while let Ok(asked) = questions.recv() {
+        let (id, answer) = (asked.id, shared.answer(&asked.query));
+        clients.respond(asked.connection, ClientResponse::Answer { id, answer });
     }
 }
 

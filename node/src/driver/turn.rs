@@ -17,7 +17,7 @@ use super::clients::Clients;
 use super::execution::{Executing, Job as ExecutorJob};
 use super::mesh::Mesh;
 use super::phases::Phases;
-use super::reader::{Job as ReaderJob, Questions};
+use super::reader::{PeerQuestion, Questions};
 use super::sync::{Disk, Group};
 use super::transcript::Transcript;
 use super::views::SyncedViews;
@@ -43,7 +43,7 @@ pub(super) struct Loop {
     pub(super) sync: Sender<Group>,
     pub(super) executor: Executing<Arc<RocksStore>>,
     pub(super) checker: Sender<Check>,
-    pub(super) reader: Sender<ReaderJob>,
+    pub(super) reader: Sender<PeerQuestion>,
     pub(super) evidence: Sender<Evidence>,
     pub(super) transcript: Transcript,
     pub(super) questions: Questions,
@@ -221,8 +221,8 @@ impl Loop {
             match self.questions.place(to) {
                 Some(place) => {
                     let question = self.questions.limit(to, question, Instant::now());
-                    let _ = self.reader.send(ReaderJob::Serve {
-                        to,
+                    let _ = self.reader.send(PeerQuestion {
+                        from: to,
                         question,
                         _place: place,
                     });
