@@ -104,8 +104,8 @@ pub enum QueryError {
     /// The connection was lost before the answer.
     #[error("the connection was lost before the answer")]
     Lost,
-    /// It says that it cannot answer now.
-    #[error("cannot answer now: {0}")]
+    /// It says that it cannot answer, and why.
+    #[error("cannot answer: {0}")]
     Unavailable(String),
     /// It answered something else than what was asked.
     #[error("answered something else than what was asked")]

@@ -124,6 +124,7 @@ impl Client {
             })
         })
         .await
+        .map(|(read, _)| read)
     }
 
     /// The nonce of an account's next transaction; none if f + 1 replicas say that there is no such account.
@@ -168,6 +169,7 @@ impl Client {
             })
         })
         .await
+        .map(|(read, _)| read)
     }
 
     /// Asks what became of a request.
@@ -189,9 +191,10 @@ impl Client {
             })
         })
         .await
+        .map(|(read, _)| read)
     }
 
-    /// Asks all replicas until `choose` finds an answer that can be believed.
+    /// Asks all replicas until `choose` finds an answer that can be believed, and gives that with all answers.
     pub(crate) async fn read<T: Send + 'static, R>(
         &self,
         query: Query,
@@ -199,14 +202,14 @@ impl Client {
         take: impl Fn(Answer) -> Option<T> + Copy,
         choose: impl Fn(&Answers<T>) -> Option<R>,
         explain: impl Fn(&Answers<T>) -> ReadError,
-    ) -> Result<R, ReadError> {
+    ) -> Result<(R, Answers<T>), ReadError> {
         let deadline = Instant::now() + within;
         let mut pause = PAUSE;
         loop {
             let enough = |answers: &Answers<T>| choose(answers).is_some();
             let answers = self.gather(&query, deadline, take, enough).await;
             if let Some(chosen) = choose(&answers) {
-                return Ok(chosen);
+                return Ok((chosen, answers));
             }
             let answered = heard(&answers).count();
             let unreachable = answers
@@ -337,6 +340,11 @@ pub(crate) fn height_without<'a>(heights: impl Iterator<Item = &'a u64>, needed:
     heights.get(needed.checked_sub(1)?).copied()
 }
 
+/// Whether somebody who has not found at `height` what was executed at height `executed` denies it, and does not merely lag behind.
+pub(crate) const fn denies(height: u64, executed: u64) -> bool {
+    height >= executed
+}
+
 fn choose_transaction(
     answers: &Answers<(u64, Option<TransactionReport>)>,
     needed: usize,
@@ -351,7 +359,7 @@ fn choose_transaction(
         if supporters.len() >= needed {
             let lies = |height: u64, found: Option<&TransactionReport>| match found {
                 Some(other) => other != report,
-                None => height >= report.height,
+                None => denies(height, report.height),
             };
             let told = answers
                 .iter()
@@ -389,5 +397,41 @@ pub(crate) fn no_match<T>(needed: usize, answers: &Answers<T>, describe: impl Fn
     ReadError::NoMatch {
         needed,
         answers: answers.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
+    use tagma_ledger::Outcome;
+
+    use super::*;
+
+    #[test]
+    fn who_lags_behind_is_no_liar_and_who_denies_is() {
+        let report = |height| TransactionReport {
+            height,
+            position: 0,
+            outcome: Outcome::Transferred,
+        };
+        let answers = vec![
+            (0, Ok((9, Some(report(5))))),
+            (1, Ok((7, Some(report(5))))),
+            (2, Ok((4, None))),
+            (3, Ok((5, None))),
+            (4, Ok((9, Some(report(6))))),
+            (
+                5,
+                Err(QueryError::Unavailable("it does not have all blocks".to_owned())),
+            ),
+        ];
+        assert_eq!(
+            choose_transaction(&answers, 2).unwrap(),
+            TransactionRead::Executed {
+                report: report(5),
+                supporters: vec![0, 1],
+                liars: vec![3, 4],
+            }
+        );
     }
 }

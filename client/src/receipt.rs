@@ -13,7 +13,7 @@ use tagma_wire::client_protocol::{Answer, Query, ReceiptReport};
 
 use crate::client::Client;
 use crate::error::ReadError;
-use crate::read::{Answers, heard, height_without, no_match};
+use crate::read::{Answers, denies, heard, height_without, no_match};
 
 /// What is known of a request's receipt.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,6 +37,13 @@ pub struct Gathered {
     pub liars: Vec<u16>,
 }
 
+impl Gathered {
+    fn of(judge: &Judge, hash: &Digest, receipt: PortableReceipt, answers: &Answers<Part>) -> Self {
+        let liars = liars(judge, hash, answers, &receipt);
+        Self { receipt, liars }
+    }
+}
+
 /// The height an answer is of, and what the replica adds.
 type Part = (u64, Option<Box<ReceiptReport>>);
 
@@ -54,16 +61,21 @@ impl Client {
     ) -> Result<ReceiptRead, ReadError> {
         let needed = self.network().weak_quorum();
         let choose = |answers: &Answers<Part>| {
-            if let Some(gathered) = join(judge, &hash, answers, needed) {
-                return Some(ReceiptRead::Receipt(Box::new(gathered)));
+            if let Some(receipt) = join(judge, &hash, answers, needed) {
+                return Some(Ok(receipt));
             }
             let without = heard(answers).filter(|(_, found)| found.is_none());
             let height = height_without(without.map(|(height, _)| height), needed)?;
-            Some(ReceiptRead::NotExecuted { height })
+            Some(Err(height))
         };
         let explain = |answers: &Answers<Part>| explain(judge, &hash, answers, needed);
-        self.read(Query::Receipt(hash), within, take, choose, explain)
-            .await
+        let (read, answers) = self
+            .read(Query::Receipt(hash), within, take, choose, explain)
+            .await?;
+        Ok(match read {
+            Ok(receipt) => ReceiptRead::Receipt(Box::new(Gathered::of(judge, &hash, receipt, &answers))),
+            Err(height) => ReceiptRead::NotExecuted { height },
+        })
     }
 
     /// As [`Client::receipt`], of a request that is known to be executed: that others have not got there is no answer.
@@ -79,8 +91,10 @@ impl Client {
         let needed = self.network().weak_quorum();
         let choose = |answers: &Answers<Part>| join(judge, &hash, answers, needed);
         let explain = |answers: &Answers<Part>| explain(judge, &hash, answers, needed);
-        self.read(Query::Receipt(hash), within, take, choose, explain)
-            .await
+        let (receipt, answers) = self
+            .read(Query::Receipt(hash), within, take, choose, explain)
+            .await?;
+        Ok(Gathered::of(judge, &hash, receipt, &answers))
     }
 }
 
@@ -100,7 +114,7 @@ fn explain(judge: &Judge, hash: &Digest, answers: &Answers<Part>, needed: usize)
 }
 
 /// The receipt that the good ones of these answers make, if there are `needed` for one header.
-fn join(judge: &Judge, hash: &Digest, answers: &Answers<Part>, needed: usize) -> Option<Gathered> {
+fn join(judge: &Judge, hash: &Digest, answers: &Answers<Part>, needed: usize) -> Option<PortableReceipt> {
     let mut headers: BTreeMap<Digest, Vec<(Endorsement, &ReceiptReport)>> = BTreeMap::new();
     // In order of number, as attestations have to be.
     for (id, answer) in answers {
@@ -123,12 +137,10 @@ fn join(judge: &Judge, hash: &Digest, answers: &Answers<Part>, needed: usize) ->
         let good = |report: &ReceiptReport| part(judge, hash, report).ok();
         let inclusion = parts.iter().find_map(|(_, report)| good(report))?;
         let attestations = parts.into_iter().take(needed);
-        let receipt = PortableReceipt {
+        Some(PortableReceipt {
             inclusion,
             attestations: attestations.map(|(attestation, _)| attestation).collect(),
-        };
-        let liars = liars(judge, hash, answers, &receipt);
-        Some(Gathered { receipt, liars })
+        })
     })
 }
 
@@ -137,7 +149,7 @@ fn liars(judge: &Judge, hash: &Digest, answers: &Answers<Part>, receipt: &Portab
     let accepted = &receipt.inclusion.header;
     let digest = accepted.digest();
     let lies = |id: u16, (height, found): &Part| match found {
-        None => *height >= accepted.height,
+        None => denies(*height, accepted.height),
         Some(report) => {
             let sender = ReplicaId::new(id);
             let signed = report

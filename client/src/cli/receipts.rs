@@ -32,10 +32,10 @@ pub(crate) async fn receipt(
     let judge = judge(&context.genesis)?;
     let read = client.receipt(&judge, *hash, context.timeout).await?;
     client.close().await;
-    let receipt = match read {
+    let Gathered { receipt, liars } = match read {
         ReceiptRead::Receipt(gathered) => {
             warn_of_liars(&gathered.liars);
-            gathered.receipt
+            *gathered
         }
         ReceiptRead::NotExecuted { height } => {
             return Err(Failure::new(
@@ -57,13 +57,14 @@ pub(crate) async fn receipt(
     let height = receipt.inclusion.header.height.to_string();
     let file = path.display().to_string();
     context.format.emit(
-        || json!({ "schema": "receipt-file/v1", "hash": hash, "height": height, "file": file }),
+        || json!({ "schema": "receipt-file/v1", "hash": hash, "height": height, "file": file, "liars": liars }),
         || format!("receipt of the request at height {height}: {file}"),
     )?;
     Ok(ExitCode::Ok)
 }
 
-/// Fetches the receipt of a request that was executed and writes it here under its own name, which is returned.
+/// Fetches the receipt of a request that was executed and writes it here under its own name, which is returned. Liars are named, but for
+/// those who were `named` before.
 ///
 /// # Errors
 /// Whatever keeps it from that; the exit code is that of something that works with less than required, as the request was executed.
@@ -72,11 +73,13 @@ pub(crate) async fn keep(
     client: &Client,
     hash: &Digest,
     within: Duration,
+    named: &[u16],
 ) -> Result<String, Failure> {
     let kept = async {
         let judge = judge(&context.genesis)?;
         let Gathered { receipt, liars } = client.receipt_of_executed(&judge, *hash, within).await?;
-        warn_of_liars(&liars);
+        let others: Vec<u16> = liars.into_iter().filter(|id| !named.contains(id)).collect();
+        warn_of_liars(&others);
         let name = receipt.file_name();
         write(Path::new(&name), &receipt.to_text(&context.genesis.chain_id()))?;
         Ok(name)

@@ -202,12 +202,12 @@ pub(crate) async fn transfer(args: &TransferArgs, context: Context) -> Result<Ex
         }
     };
     settle(&context, &hash, &end)?;
-    let wanted = args.wait == Wait::Receipt && matches!(end, End::Executed { .. });
-    let receipt = if wanted {
-        let left = context.timeout.saturating_sub(started.elapsed());
-        Some(receipts::keep(&context, &client, &hash, left).await)
-    } else {
-        None
+    let receipt = match &end {
+        End::Executed { liars, .. } if args.wait == Wait::Receipt => {
+            let left = context.timeout.saturating_sub(started.elapsed());
+            Some(receipts::keep(&context, &client, &hash, left, liars).await)
+        }
+        _ => None,
     };
     let file = receipt.as_ref().and_then(|kept| kept.as_ref().ok());
     context.format.emit(

@@ -39,7 +39,7 @@ pub const TABLES: [Table; 7] = [
 pub(super) const CHAIN: &[u8] = b"chain";
 /// In [`META`]: the height of the state in [`ACCOUNTS`].
 pub(super) const STATE_HEIGHT: &[u8] = b"state_height";
-/// In [`META`]: the height of the last state that was taken over from others. Of blocks up to there some are not here.
+/// In [`META`]: the height of the last state that was taken over from others. Some blocks below never were here.
 pub(super) const TAKEN_OVER: &[u8] = b"taken_over";
 /// In [`META`]: which state [`STAGING`] is filled for.
 pub(super) const STAGING_TARGET: &[u8] = b"staging_target";

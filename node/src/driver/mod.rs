@@ -4,7 +4,7 @@
 //! peers ──▶ verification ┐                  ┌──▶ sync ─────▶ (Synced comes back)
 //! clients ▶ admission ─┼──▶ the loop: step ─┼──▶ executor ─▶ (Executed comes back)
 //! timers ──────────────┘                    ├──▶ checker ──▶ (Checked comes back)
-//!                                           ├──▶ readers ──▶ answers from the store
+//!                                           ├──▶ reader ───▶ answers from the store (admission asks another one for clients)
 //!                                           ├──▶ evidence ─▶ files
 //!                                           ├──▶ transcript, if one is kept
 //!                                           └──▶ peers and clients

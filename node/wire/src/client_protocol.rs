@@ -206,7 +206,7 @@ pub enum Answer {
         /// What this replica adds to a receipt.
         found: Option<Box<ReceiptReport>>,
     },
-    /// The replica cannot answer now.
+    /// The replica cannot answer, for this reason.
     Unavailable(Text),
 }
 

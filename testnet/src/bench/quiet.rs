@@ -17,7 +17,7 @@ const REST: Duration = Duration::from_secs(10);
 /// How much the host of this machine may take while a load is measured.
 #[derive(Args, Clone, Copy, Debug, Default, Serialize)]
 pub struct Quiet {
-    /// Measure a load again, up to 5 times with 10 s of rest in between, if the host of this (virtual) machine took more than so much of
+    /// Measure a load again, up to 4 times more with 10 s of rest before each, if the host of this (virtual) machine took more than so much of
     /// the processors' time meanwhile; the time with the least counts, whatever it showed
     #[arg(long, value_name = "PERCENT", value_parser = parse_percent)]
     pub max_stolen: Option<f64>,
@@ -46,16 +46,16 @@ impl fmt::Display for Quiet {
 }
 
 impl Quiet {
-    /// Measures until it was quiet enough, at most so often; `shares` says how the processors' time was divided meanwhile. What the other
-    /// times showed is not kept.
+    /// Measures until it was quiet enough, at most so often; `shares` says how the processors' time was divided meanwhile. Gives the
+    /// quietest time, which counts, and the others.
     ///
     /// # Errors
-    /// As `once`.
+    /// As `once`, whichever time it was.
     pub async fn measure<T>(
         self,
         shares: impl Fn(&T) -> Option<Shares>,
         once: impl AsyncFnMut() -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    ) -> Result<(T, Vec<T>), Error> {
         self.measure_with(REST, shares, once).await
     }
 
@@ -64,12 +64,19 @@ impl Quiet {
         rest: Duration,
         shares: impl Fn(&T) -> Option<Shares>,
         mut once: impl AsyncFnMut() -> Result<T, Error>,
-    ) -> Result<T, Error> {
+    ) -> Result<(T, Vec<T>), Error> {
         let stolen = |measured: &T| shares(measured).map_or(0.0, |shares| shares.stolen);
-        let mut quietest = once().await?;
-        for _ in 1..TIMES {
+        let (mut quietest, mut others) = (once().await?, Vec::new());
+        loop {
             let least = stolen(&quietest);
             if self.max_stolen.is_none_or(|most| least * 100.0 <= most) {
+                break;
+            }
+            if others.len() + 1 == TIMES {
+                eprintln!(
+                    "the host took {} % of the processors' time at best: that counts",
+                    percent(Some(least))
+                );
                 break;
             }
             eprintln!(
@@ -77,12 +84,13 @@ impl Quiet {
                 percent(Some(least))
             );
             tokio::time::sleep(rest).await;
-            let next = once().await?;
+            let mut next = once().await?;
             if stolen(&next) < least {
-                quietest = next;
+                std::mem::swap(&mut quietest, &mut next);
             }
+            others.push(next);
         }
-        Ok(quietest)
+        Ok((quietest, others))
     }
 }
 
@@ -108,7 +116,8 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_time()
             .build();
-        let least = runtime.unwrap().block_on(measuring).unwrap();
+        let (least, others) = runtime.unwrap().block_on(measuring).unwrap();
+        assert_eq!(others.len() + 1, looked);
         (least, looked)
     }
 

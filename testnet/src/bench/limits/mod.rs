@@ -249,13 +249,15 @@ fn sentences(network: &Carried, cores: usize) -> Vec<String> {
         if let Some(run) = network.at(fraction) {
             let latency = run.latency;
             told.push(format!(
-                "At {words} of the peak ({:.0}/s): median {:.2} ms, 99th percentile {:.2} ms, {:.1} times the median; the host of the \
-                 machine took {} % of the processors' time meanwhile.",
+                "At {words} of the peak ({:.0}/s): median {:.2} ms, 99th percentile {:.2} ms, {:.1} times the median{}.",
                 run.offered,
                 latency.p50,
                 latency.p99,
                 latency.p99 / latency.p50,
-                Shares::stolen_percent(run.cores)
+                run.cores.map_or_else(String::new, |shares| format!(
+                    "; the host of the machine took {} % of the processors' time meanwhile",
+                    Shares::stolen_percent(Some(shares))
+                ))
             ));
         }
     }

@@ -7,6 +7,8 @@ use serde::Serialize;
 use super::machine::{Material, SignatureCosts};
 use crate::bench::load::{Arrival, Bed, Bench, Measured, Pace, Span};
 use crate::bench::median;
+use crate::bench::quiet::Quiet;
+use crate::bench::usage::Shares;
 use crate::error::Error;
 use crate::plan;
 use crate::process::Programs;
@@ -60,6 +62,7 @@ impl Crashed {
     ) -> Result<Self, Error> {
         let with = |crashed| Bench {
             crashed,
+            quiet: Quiet::default(),
             ..bench.clone()
         };
         let mut whole = Bed::start(&with(0), programs.giving_way()).await?;
@@ -70,10 +73,16 @@ impl Crashed {
                 "n = {}, without and with {crashed} crashed, {turn} of {TURNS} …",
                 bench.nodes
             );
-            turns.push(Turn {
-                whole: whole.measure(pace, span).await?,
-                crashed: broken.measure(pace, span).await?,
-            });
+            // Both again if one was spoilt: only what is measured side by side can be compared.
+            let side_by_side = async || {
+                Ok(Turn {
+                    whole: whole.measure(pace, span).await?,
+                    crashed: broken.measure(pace, span).await?,
+                })
+            };
+            let (mut turn, spoilt) = bench.quiet.measure(Turn::cores, side_by_side).await?;
+            turn.whole.views += spoilt.iter().map(|turn| turn.whole.views).sum::<u64>();
+            turns.push(turn);
         }
         whole.stop()?;
         broken.stop()?;
@@ -86,6 +95,12 @@ impl Crashed {
 }
 
 impl Turn {
+    /// How the processors' time was divided in the one of which the host took more.
+    fn cores(&self) -> Option<Shares> {
+        let both = [self.whole.cores, self.crashed.cores].into_iter().flatten();
+        both.max_by(|one, other| one.stolen.total_cmp(&other.stolen))
+    }
+
     /// Transfers a second with crashes ÷ without.
     pub fn ratio(&self) -> f64 {
         self.crashed.acknowledged / self.whole.acknowledged

@@ -93,10 +93,12 @@ pub struct Measured {
     pub latency: Quantiles,
     /// From the intended to the real sending, milliseconds: the generator's own lateness, or accounts without room.
     pub lag: Quantiles,
-    /// The most views that a replica entered while counting.
+    /// The most views that a replica entered while counting, in times that do not count as well.
     pub views: u64,
-    /// How often replicas wanted to leave a view while counting, all replicas together.
+    /// How often replicas wanted to leave a view while counting, all replicas together, likewise.
     pub view_changes: u64,
+    /// How often the same was measured and does not count, as the host took more of the processors' time.
+    pub spoilt: usize,
     /// Requests in a batch, on average.
     pub batch: f64,
     /// Processor time per executed transfer of each living replica, microseconds.
@@ -165,6 +167,7 @@ impl Measured {
             lag: Quantiles::from(&tally.lag),
             views: whole(most(&|look| look.view)),
             view_changes: whole(view_changes),
+            spoilt: 0,
             batch: per_executed(most(&|look| look.batches), most(&|look| look.executed)),
             replica_cpu: pairs()
                 .map(|(before, after)| {

@@ -154,8 +154,9 @@ pub fn run(args: &VersusArgs) -> Result<(), Error> {
             accounts: args.drawn.accounts,
             lookahead: Parameters::default().lookahead,
             seed: args.drawn.seed,
-            quiet: args.quiet,
+            quiet: Quiet::default(),
         },
+        quiet: args.quiet,
         value_bytes: Sizes::measured().request,
     };
     println!("versus · {configuration}");
@@ -223,19 +224,19 @@ async fn measure(args: &VersusArgs, setting: &Setting, system: &mut SystemResult
     if let Some(spread) = system.spread {
         running.connect(spread).await?;
     }
-    let mut levels = closed_loops(&mut running, &args.in_flight, span).await?;
+    let mut levels = closed_loops(&mut running, args, span).await?;
     running.stop()?;
     // New ones, which do not give way. Some do better in closed loops if they do, and some worse: the better one counts.
     let mut running = Running::start(system.name, setting, &setting.programs).await?;
     running.connect(system.spread.unwrap_or(FIRST)).await?;
     running.measure(trial, span).await?;
-    let others = closed_loops(&mut running, &args.in_flight, span).await?;
+    let others = closed_loops(&mut running, args, span).await?;
     for (level, other) in levels.iter_mut().zip(others) {
         if other.1.per_second > level.1.per_second {
             *level = other;
         }
     }
-    let one_client = running.measure(Pace::Closed { in_flight: 1 }, span).await?;
+    let one_client = measure_quietly(&mut running, Pace::Closed { in_flight: 1 }, span, args.quiet).await?;
     let peak = levels
         .iter()
         .map(|(_, sample)| sample.per_second)
@@ -244,20 +245,39 @@ async fn measure(args: &VersusArgs, setting: &Setting, system: &mut SystemResult
         rate: peak / 2.0,
         arrival: Arrival::Poisson,
     };
-    let half_peak = running.measure(half, span).await?;
+    let half_peak = measure_quietly(&mut running, half, span, args.quiet).await?;
     running.stop()?;
     Ok(Round::new(levels, one_client, half_peak))
 }
 
+/// One load, again if the host took too much meanwhile. What was lost in times that do not count was lost all the same.
+async fn measure_quietly(
+    running: &mut Running,
+    pace: Pace,
+    span: Span,
+    quiet: Quiet,
+) -> Result<Sample, Error> {
+    let (mut counts, spoilt) = quiet
+        .measure(
+            |sample: &Sample| sample.cores,
+            async || running.measure(pace, span).await,
+        )
+        .await?;
+    counts.failed += spoilt.iter().map(|sample| sample.failed).sum::<u64>();
+    counts.unfinished += spoilt.iter().map(|sample| sample.unfinished).sum::<u64>();
+    counts.spoilt = spoilt.len();
+    Ok(counts)
+}
+
 async fn closed_loops(
     running: &mut Running,
-    in_flight: &[u32],
+    args: &VersusArgs,
     span: Span,
 ) -> Result<Vec<(usize, Sample)>, Error> {
     let mut levels = Vec::new();
-    for in_flight in in_flight {
+    for in_flight in &args.in_flight {
         let in_flight = usize::try_from(*in_flight).unwrap_or(usize::MAX);
-        let sample = running.measure(Pace::Closed { in_flight }, span).await?;
+        let sample = measure_quietly(running, Pace::Closed { in_flight }, span, args.quiet).await?;
         levels.push((in_flight, sample));
     }
     Ok(levels)

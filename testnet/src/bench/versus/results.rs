@@ -28,9 +28,11 @@ pub struct Sample {
     pub client_cpu: f64,
     /// How the time of all cores was divided; none where the kernel does not say.
     pub cores: Option<Shares>,
-    /// Requests that failed.
+    /// How often the same was measured and does not count, as the host took more of the processors' time.
+    pub spoilt: usize,
+    /// Requests that failed, in times that do not count as well.
     pub failed: u64,
-    /// Requests that were due and whose end was not seen.
+    /// Requests that were due and whose end was not seen, likewise.
     pub unfinished: u64,
 }
 
@@ -43,6 +45,7 @@ impl Sample {
             servers_cpu: measured.replicas_cpu(),
             client_cpu: measured.generator_cpu,
             cores: measured.cores,
+            spoilt: measured.spoilt,
             failed: measured.errors(),
             unfinished: measured.unfinished,
         }
@@ -64,6 +67,7 @@ impl Sample {
             servers_cpu: servers_cpu.as_secs_f64() * 1e6 / done,
             client_cpu: client_cpu.as_secs_f64() * 1e6 / done,
             cores,
+            spoilt: 0,
             failed,
             unfinished: tally.offered.saturating_sub(tally.latency.len() + failed),
         }
@@ -317,7 +321,7 @@ impl Results {
             configuration,
             value_bytes: setting.value_bytes,
             accounts: setting.bench.accounts,
-            quiet: setting.bench.quiet,
+            quiet: setting.quiet,
             seed: setting.bench.seed,
             seconds: duration.as_secs_f64(),
             warm_up_seconds: warm_up.as_secs_f64(),
@@ -427,6 +431,7 @@ mod tests {
             servers_cpu: cpu,
             client_cpu: 1.0,
             cores: None,
+            spoilt: 0,
             failed: 0,
             unfinished: 1,
         }

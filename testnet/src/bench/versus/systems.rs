@@ -46,6 +46,8 @@ pub(super) struct Setting {
     pub programs: Programs,
     /// Tagma's network.
     pub bench: Bench,
+    /// When a load on any of them is measured again.
+    pub quiet: Quiet,
     /// Of the values that the others store.
     pub value_bytes: usize,
 }
@@ -127,7 +129,6 @@ pub(super) struct Loaded<T: Target> {
     generator: Option<Generator<T>>,
     value: Bytes,
     seed: u64,
-    quiet: Quiet,
 }
 
 impl<T: Target> Loaded<T> {
@@ -140,21 +141,10 @@ impl<T: Target> Loaded<T> {
             generator: None,
             value: value.into(),
             seed: setting.bench.seed,
-            quiet: setting.bench.quiet,
         }
     }
 
     async fn measure(&mut self, servers: &mut Servers, pace: Pace, span: Span) -> Result<Sample, Error> {
-        let quiet = self.quiet;
-        quiet
-            .measure(
-                |sample: &Sample| sample.cores,
-                async || self.measure_once(servers, pace, span).await,
-            )
-            .await
-    }
-
-    async fn measure_once(&mut self, servers: &mut Servers, pace: Pace, span: Span) -> Result<Sample, Error> {
         let generator = self
             .generator
             .take()
